@@ -1,0 +1,3 @@
+"""Repository-wide: the plugin under test runs in sandboxes of its own."""
+
+pytest_plugins = ["pytester"]

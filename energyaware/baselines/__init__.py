@@ -1,0 +1,1 @@
+"""Stored runs: read them, choose one as baseline, judge a run against it."""

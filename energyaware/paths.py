@@ -1,0 +1,39 @@
+"""Where cached models and datasets live."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from energyaware.errors import CacheError
+
+CACHE_VARIABLE = "ENERGYAWARE_CACHE"
+
+
+def cache_dir() -> Path:
+    """The user's cache folder: `$ENERGYAWARE_CACHE`, else the platform's own place. Not created."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs  # here, so that importing the pytest plugin stays light
+
+    return Path(platformdirs.user_cache_dir("energyaware"))
+
+
+def writable_dir(path: Path, purpose: str) -> Path:
+    """Create `path` and prove that it can be written.
+
+    Raises:
+        CacheError: it cannot be created or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise CacheError(
+            f"the {purpose} folder {path} cannot be written ({error.strerror or error})",
+            f"make it writable, or choose another one ({CACHE_VARIABLE} for the cache, --energy-report for reports)",
+        ) from error
+    return path
