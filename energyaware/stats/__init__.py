@@ -1,0 +1,1 @@
+"""Numbers about numbers: robust means, intervals, resampling. Knows no meter and no model."""

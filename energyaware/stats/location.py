@@ -1,0 +1,47 @@
+"""A centre and its standard error that a few disturbed rounds cannot move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+TRIM = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A centre, its standard error (None for one value), and how many values it rests on."""
+
+    centre: float
+    standard_error: float | None
+    count: int
+
+
+def trimmed_mean(values: Sequence[float], trim: float = TRIM) -> Estimate:
+    """The mean without the share `trim` at each end, with Yuen's standard error from winsorised values.
+
+    Source: Yuen (1974), “The two-sample trimmed t for unequal population variances”, Biometrika 61.
+
+    Raises:
+        ValueError: no value.
+    """
+    ordered = np.sort(np.asarray(values, dtype=float))
+    count = len(ordered)
+    if count == 0:
+        raise ValueError("no value to average")
+    cut = int(trim * count)
+    kept = count - 2 * cut
+    centre = float(ordered[cut : count - cut].mean())
+    if kept < 2:
+        return Estimate(centre, None, count)
+    winsorised = np.clip(ordered, ordered[cut], ordered[count - cut - 1])
+    spread = float(np.sqrt(((winsorised - winsorised.mean()) ** 2).sum() / (kept * (kept - 1))))
+    return Estimate(centre, spread, count)
+
+
+def log_values(values: Sequence[float]) -> list[float]:
+    """Natural logarithms; every value is positive by construction of a reading."""
+    return [math.log(value) for value in values]
