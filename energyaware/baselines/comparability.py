@@ -1,0 +1,44 @@
+"""Whether two benchmarks were measured alike: readings of different meters are never compared as if equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from energyaware.records import Benchmark
+from energyaware.units import ABSENT
+
+# What must be equal on both machines before their numbers are compared.
+MACHINE_FIELDS = ("cpu", "dtype_support", "cores", "threads", "gpu")
+
+
+def differing(
+    candidate: Benchmark, baseline: Benchmark, machine: Mapping[str, str], baseline_machine: Mapping[str, str]
+) -> str | None:
+    """The first condition under which the two were not measured alike, with both values, or None."""
+    for name, before, now in _conditions(candidate, baseline, machine, baseline_machine):
+        if before != now:
+            return f"{name}: {_short(before)} in the baseline, {_short(now)} now"
+    return None
+
+
+def _conditions(
+    candidate: Benchmark, baseline: Benchmark, machine: Mapping[str, str], baseline_machine: Mapping[str, str]
+) -> Iterator[tuple[str, str | None, str | None]]:
+    yield "meter", baseline.meters, candidate.meters
+    yield "source", baseline.source, candidate.source
+    yield "candle", baseline.candle, candidate.candle
+    for name in MACHINE_FIELDS:
+        yield f"machine {name}", baseline_machine.get(name), machine.get(name)
+    for name in sorted(candidate.domains):
+        yield f"power model of {name}", baseline.domains[name].detail, candidate.domains[name].detail
+    for name in sorted({*baseline.traits, *candidate.traits}):
+        yield name, baseline.traits.get(name), candidate.traits.get(name)
+    for name in sorted({*baseline.fingerprints, *candidate.fingerprints}):
+        yield f"fingerprint of {name}", baseline.fingerprints.get(name), candidate.fingerprints.get(name)
+
+
+def _short(value: str | None) -> str:
+    if not value:
+        return ABSENT
+    is_hash = len(value) == 64 and all(letter in "0123456789abcdef" for letter in value)
+    return value[:12] if is_hash else value

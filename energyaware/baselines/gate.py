@@ -1,0 +1,309 @@
+"""Verdicts of one run against a stored baseline. Pure: records in, verdicts out; nobody exits here.
+
+A stored baseline was measured in another session, so its distance carries the variance between sessions of identical
+code. With the log ratio `e` of candle-normalised values, its standard error `s` and the limit `L = log(1 + limit)`:
+
+    regressed     e ≥ L, and the lower end of the interval is above 0 (Holm over all noisy pairs, 1 % for the suite)
+    improved      the upper end of the interval is below 0
+    pass          an increase of L or more is ruled out with 99 %
+    inconclusive  none of these
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from energyaware.baselines.comparability import differing
+from energyaware.config import Limit
+from energyaware.records import Benchmark, Round, Run
+from energyaware.stats.location import Estimate, log_values, trimmed_mean
+from energyaware.stats.multiple import holm_levels
+from energyaware.stats.sessions import MIN_SESSIONS, control_slope, session_spread
+from energyaware.units import ABSENT
+
+Verdict = Literal["pass", "improved", "regressed", "inconclusive", "incomparable", "missing"]
+
+# Error rates: a false alarm anywhere in the suite; an increase of the limit that gets through, per benchmark.
+SUITE_ALPHA = 0.01
+BETA = 0.01
+# Standard deviation between sessions of identical code after the candle, where no history tells.
+DEFAULT_SPREADS = {"matmul": 0.03, "interpreter": 0.04}
+OTHER_SPREAD = 0.08
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One benchmark and metric, judged.
+
+    Attributes:
+        effect: increase as a ratio (0.05 is 5 %); for quality the drop as a share of 1; None where not comparable.
+        low, high: ends of its interval; None where there is none (exact metrics).
+        decidable: smallest increase that this comparison catches with 99 %; None where it does not apply.
+        baseline, candidate: raw values in the metric's unit, per request where requests are known.
+        reason: why it is incomparable, missing or inconclusive, and what would decide it.
+    """
+
+    fullname: str
+    row: str
+    metric: str
+    limit: str
+    verdict: Verdict
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    decidable: float | None = None
+    baseline: float | None = None
+    candidate: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A noisy comparison that waits for its Holm level."""
+
+    judgement: Judgement
+    effect: float
+    standard_error: float
+    degrees: float
+    limit: float
+
+
+def failing(judgements: Sequence[Judgement], strict: bool) -> tuple[Judgement, ...]:
+    """Those that fail the run: `regressed`, and with `strict` all that are neither `pass` nor `improved`."""
+    bad = {"regressed", "inconclusive", "incomparable", "missing"} if strict else {"regressed"}
+    return tuple(item for item in judgements if item.verdict in bad)
+
+
+def judge(
+    candidate: Run,
+    baseline: Run | None,
+    limits_of: Callable[[str], Sequence[Limit]],
+    history: Sequence[Run] = (),
+    expected: Callable[[str], bool] = lambda fullname: True,  # noqa: ARG005 - named for callers
+    failed: Collection[str] = (),
+) -> tuple[Judgement, ...]:
+    """Judge every benchmark of `candidate`, and name those of `baseline` that vanished.
+
+    Args:
+        limits_of: limits of a benchmark by its full name.
+        history: runs of the baseline's branch, oldest first; from `MIN_SESSIONS` on they give the session spread.
+        expected: whether a benchmark that only the baseline has should have run here (False: it was deselected).
+        failed: benchmarks whose test failed here.
+    """
+    known = {item.fullname: item for item in baseline.benchmarks} if baseline else {}
+    done: list[Judgement] = []
+    pending: list[_Pending] = []
+    for item in candidate.benchmarks:
+        if item.fullname in failed or item.outcome == "failed":
+            continue
+        for limit in limits_of(item.fullname):
+            start = Judgement(item.fullname, item.row, limit.metric, limit.text, "missing")
+            other = known.get(item.fullname)
+            if baseline is None or other is None:
+                done.append(replace(start, reason="the baseline has no such benchmark"))
+                continue
+            difference = differing(item, other, candidate.machine, baseline.machine)
+            if difference:
+                done.append(replace(start, verdict="incomparable", reason=difference))
+            elif limit.kind == "exact":
+                done.append(_exact(start, limit, other, item))
+            elif limit.kind == "quality":
+                done.append(_quality(start, limit, other, item))
+            else:
+                outcome = _noisy(start, limit, other, item, history)
+                (pending if isinstance(outcome, _Pending) else done).append(outcome)  # type: ignore[arg-type]
+    done.extend(_decide(pending))
+    present = {item.fullname for item in candidate.benchmarks}
+    for fullname, item in known.items():
+        gone = fullname not in present or fullname in failed
+        if gone and expected(fullname):
+            reason = "its test failed in this run" if fullname in failed else "it is in the baseline, but did not run"
+            done.extend(
+                Judgement(fullname, item.row, limit.metric, limit.text, "missing", reason=reason)
+                for limit in limits_of(fullname)
+            )
+    order = {name: index for index, name in enumerate([*(b.fullname for b in candidate.benchmarks), *known])}
+    return tuple(sorted(done, key=lambda item: order[item.fullname]))
+
+
+def _per_request(item: Benchmark) -> int:
+    return item.work.requests or 1
+
+
+def round_value(metric: str, item: Round) -> float:
+    """Raw value of one call: joules (`energy`) or seconds (`latency`)."""
+    return (item.reading.total_j if metric == "energy" else item.duration_s) / item.calls
+
+
+def _candle_value(metric: str, item: Round) -> float | None:
+    if item.candle is None:
+        return None
+    return item.candle.total_j if metric == "energy" else item.candle.duration_s
+
+
+def session_value(item: Benchmark, metric: str, slope: float) -> Estimate | None:
+    """Log of one session's value with `slope` times the log of the candle beside each round taken out."""
+    if metric == "memory":
+        return Estimate(math.log(item.peak_memory_bytes), None, 1) if item.peak_memory_bytes else None
+    if not item.rounds:
+        return None
+    values = log_values([round_value(metric, entry) for entry in item.rounds])
+    candles = [_candle_value(metric, entry) for entry in item.rounds]
+    if slope and all(candle is not None for candle in candles):
+        controls = log_values([candle for candle in candles if candle is not None])
+        values = [value - slope * control for value, control in zip(values, controls, strict=True)]
+    return trimmed_mean(values)
+
+
+def raw_value(item: Benchmark, metric: str) -> float | None:
+    """What people read: mean of the raw rounds per request, without the candle."""
+    if metric == "memory":
+        return float(item.peak_memory_bytes) if item.peak_memory_bytes else None
+    estimate = session_value(item, metric, 0.0)
+    return math.exp(estimate.centre) / _per_request(item) if estimate else None
+
+
+def _learnt(item: Benchmark, metric: str, history: Sequence[Run]) -> tuple[float, float | None, int]:
+    """Slope, session spread and number of sessions, from the comparable part of the history."""
+    sessions = [
+        entry
+        for run in history
+        for entry in run.benchmarks
+        if entry.fullname == item.fullname
+        and entry.outcome == "passed"
+        and entry.rounds
+        and (entry.meters, entry.source, entry.candle) == (item.meters, item.source, item.candle)
+        and entry.traits == item.traits
+        and entry.fingerprints == item.fingerprints
+    ]
+    if metric == "memory" or len(sessions) < MIN_SESSIONS:
+        return 1.0, None, len(sessions)
+    values = [estimate.centre for entry in sessions if (estimate := session_value(entry, metric, 0.0))]
+    candles = []
+    for entry in sessions:
+        controls = [value for item_ in entry.rounds if (value := _candle_value(metric, item_)) is not None]
+        if controls:
+            candles.append(trimmed_mean(log_values(controls)).centre)
+    slope = control_slope(values, candles) if len(candles) == len(values) else 1.0
+    normalised = [estimate.centre for entry in sessions if (estimate := session_value(entry, metric, slope))]
+    return slope, session_spread(normalised), len(sessions)
+
+
+def _noisy(
+    start: Judgement, limit: Limit, baseline: Benchmark, candidate: Benchmark, history: Sequence[Run]
+) -> _Pending | Judgement:
+    metric = limit.metric
+    slope, spread, sessions = _learnt(candidate, metric, history)
+    before, now = session_value(baseline, metric, slope), session_value(candidate, metric, slope)
+    raw_before, raw_now = raw_value(baseline, metric), raw_value(candidate, metric)
+    start = replace(start, baseline=raw_before, candidate=raw_now)
+    if before is None or now is None or raw_before is None:
+        sides = [name for name, side in (("the baseline", before), ("this run", now)) if side is None]
+        return replace(start, verdict="incomparable", reason=f"{metric}: no valid reading in {' and '.join(sides)}")
+    if spread is None:
+        spread, degrees = DEFAULT_SPREADS.get(candidate.candle.split("/")[0], OTHER_SPREAD), math.inf
+    else:
+        degrees = float(sessions - 1)
+    within = (before.standard_error or 0.0) ** 2 + (now.standard_error or 0.0) ** 2
+    log_limit = math.log1p(limit.value if limit.relative else limit.value / raw_before)
+    return _Pending(start, now.centre - before.centre, math.sqrt(2 * spread**2 + within), degrees, log_limit)
+
+
+def _quantile(level: float, degrees: float) -> float:
+    from scipy import stats  # here: the plugin stays light until a run is judged
+
+    return float(stats.norm.isf(level) if math.isinf(degrees) else stats.t.isf(level, degrees))
+
+
+def _tail(value: float, degrees: float) -> float:
+    from scipy import stats
+
+    return float(stats.norm.sf(value) if math.isinf(degrees) else stats.t.sf(value, degrees))
+
+
+def _decide(pending: Sequence[_Pending]) -> list[Judgement]:
+    p_values = [_tail(item.effect / item.standard_error, item.degrees) for item in pending]
+    levels = holm_levels(p_values, SUITE_ALPHA)
+    decided = []
+    for item, p_value, level in zip(pending, p_values, levels, strict=True):
+        alarm, miss = _quantile(level, item.degrees), _quantile(BETA, item.degrees)
+        low = item.effect - alarm * item.standard_error
+        high = item.effect + alarm * item.standard_error
+        verdict: Verdict = "inconclusive"
+        if item.effect >= item.limit and p_value <= level:
+            verdict = "regressed"
+        elif high < 0:
+            verdict = "improved"
+        elif item.effect + miss * item.standard_error < item.limit:
+            verdict = "pass"
+        decidable = max(item.limit, (alarm + miss) * item.standard_error)
+        needed = math.ceil(((alarm + miss) * item.standard_error / item.limit) ** 2)
+        reason = (
+            f"about {needed} sessions a side would decide {item.judgement.limit}" if verdict == "inconclusive" else ""
+        )
+        decided.append(
+            replace(
+                item.judgement,
+                verdict=verdict,
+                effect=math.expm1(item.effect),
+                low=math.expm1(low),
+                high=math.expm1(high),
+                decidable=math.expm1(decidable),
+                reason=reason,
+            )
+        )
+    return decided
+
+
+def _absent(metric: str, before: float | None, now: float | None) -> str:
+    return f"{metric}: {ABSENT if before is None else before} in the baseline, {ABSENT if now is None else now} now"
+
+
+def _exact(start: Judgement, limit: Limit, baseline: Benchmark, candidate: Benchmark) -> Judgement:
+    field = "flops" if limit.metric == "flops" else "weight_bytes"
+    before, now = getattr(baseline.work, field), getattr(candidate.work, field)
+    start = replace(start, baseline=before, candidate=now)
+    if not before or now is None:
+        return replace(
+            start,
+            verdict="incomparable",
+            reason=_absent(limit.metric, before, now),
+        )
+    allowed = before * limit.value if limit.relative else limit.value
+    verdict: Verdict = "regressed" if now - before > allowed else "improved" if now < before else "pass"
+    return replace(start, verdict=verdict, effect=now / before - 1)
+
+
+def _quality(start: Judgement, limit: Limit, baseline: Benchmark, candidate: Benchmark) -> Judgement:
+    """Gate the observed drop on the same test set, which is the population; its interval is for the reader."""
+    metric = limit.metric
+    before, now = baseline.quality.get(metric), candidate.quality.get(metric)
+    start = replace(start, baseline=before, candidate=now)
+    if before is None or now is None:
+        return replace(
+            start,
+            verdict="incomparable",
+            reason=_absent(metric, before, now),
+        )
+    drop = before - now
+    low = high = None
+    reason = ""
+    theirs, ours = baseline.scores.get(metric), candidate.scores.get(metric)
+    if theirs and ours:
+        if baseline.example_ids != candidate.example_ids:
+            return replace(start, verdict="incomparable", reason=f"{metric}: other examples than in the baseline")
+        differences = [old - new for old, new in zip(theirs, ours, strict=True)]
+        count, mean = len(differences), math.fsum(differences) / len(differences)
+        deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in differences) / max(count - 1, 1))
+        half = _quantile(0.025, math.inf) * deviation / math.sqrt(count)
+        low, high = drop - half, drop + half
+        if half > limit.value > 0:
+            needed = math.ceil((_quantile(0.025, math.inf) * deviation / limit.value) ** 2)
+            reason = f"{count} examples; {limit.text} needs about {needed} to hold beyond this test set"
+    # 1e-12: a drop of exactly the limit is caught although 0.91 - 0.88 is not 0.03 in floating point.
+    too_much = drop > 0 and drop >= limit.value - 1e-12
+    verdict: Verdict = "regressed" if too_much else "improved" if high is not None and high < 0 else "pass"
+    return replace(start, verdict=verdict, effect=drop, low=low, high=high, reason=reason)
