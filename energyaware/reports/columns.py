@@ -1,0 +1,90 @@
+"""The columns of the ranking: what each shows, once, for terminal, Markdown and option checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from energyaware.ranking.score import Detail, Row
+from energyaware.units import fixed, percent, si
+
+Grams = Callable[[float], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `row` fills the first line of a variant, `task` each task's line; either may be absent."""
+
+    name: str
+    title: str
+    row: Callable[[Row], str] | None = None
+    task: Callable[[Detail, Grams], str] | None = None
+
+
+def plain(text: str) -> str:
+    """Text from tests, files and git with control characters made visible."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+
+
+def _variant(row: Row) -> str:
+    variant = row.details[0].benchmark.variant if row.details else None
+    return plain(variant.id if variant else row.name)
+
+
+def _energy(item: Detail, grams: Grams) -> str:  # noqa: ARG001 - one signature for all columns
+    if item.energy_j is None:
+        return si(None, "J")
+    error = "" if item.energy_error is None else f" ±{percent(1.96 * item.energy_error)}"
+    return si(item.energy_j, "J") + error
+
+
+def _carbon(item: Detail, grams: Grams) -> str:
+    return si(None if item.energy_j is None else grams(item.energy_j), "g")
+
+
+def _r(row: Row) -> str:
+    if row.r is None or row.r_low is None or row.r_high is None:
+        return fixed(row.r)
+    return f"{row.r:.3f} [{row.r_low:.3f}, {row.r_high:.3f}]"
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("rank", "rank", row=lambda row: "–" if row.rank is None else str(row.rank)),
+    Column("variant", "variant", row=_variant),
+    Column("task", "task", task=lambda item, _: plain(item.benchmark.task)),
+    Column("energy", "energy/request", task=_energy),
+    Column("token", "energy/token", task=lambda item, _: si(item.energy_per_token_j, "J")),
+    Column("source", "source", task=lambda item, _: item.benchmark.source or "–"),
+    Column("latency", "latency", task=lambda item, _: si(item.latency_s, "s")),
+    Column("accuracy", "quality", task=lambda item, _: fixed(item.quality)),
+    Column("carbon", "CO₂e/request", task=_carbon),
+    Column("phi", "φ", row=lambda row: fixed(row.phi)),
+    Column("rho", "ρ", row=lambda row: fixed(row.rho)),
+    Column("r", "R [95 %]", row=_r),
+    Column("first", "P(first)", row=lambda row: fixed(row.first_probability, 2)),
+    Column("pareto", "Pareto", row=lambda row: "◆" if row.pareto else ""),
+)
+NAMES = tuple(column.name for column in COLUMNS)
+# What goes first when the terminal is narrow; the files always hold every column.
+DROP_ORDER = ("carbon", "first", "source", "token", "task", "rho", "phi", "r", "pareto")
+SORTS = ("r", "energy", "latency", "accuracy", "variant")
+
+
+def _sort_value(item: Detail, sort: str) -> float | None:
+    if sort == "accuracy":
+        return None if item.quality is None else -item.quality
+    return item.energy_j if sort == "energy" else item.latency_s
+
+
+def sorted_rows(rows: tuple[Row, ...], sort: str) -> tuple[Row, ...]:
+    """Rows in the order of `--energy-sort`; rows without the value come last."""
+    if sort == "r":
+        return rows
+    if sort == "variant":
+        return tuple(sorted(rows, key=lambda row: row.name))
+
+    def key(row: Row) -> tuple[bool, float]:
+        value = _sort_value(row.details[0], sort) if row.details else None
+        return value is None, value or 0.0
+
+    return tuple(sorted(rows, key=key))

@@ -1,0 +1,166 @@
+"""Ranking, verdicts and totals as text tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from energyaware.baselines.gate import Judgement
+from energyaware.config import METRICS
+from energyaware.ranking.score import FORMULA, Ranking, Row
+from energyaware.records import Domain, Totals
+from energyaware.reports.columns import COLUMNS, DROP_ORDER, Column, Grams, plain, sorted_rows
+from energyaware.units import ABSENT, percent, si
+
+MARKDOWN = "github"
+TERMINAL = "simple"
+
+
+def _cells(row: Row, columns: Sequence[Column], grams: Grams) -> list[list[str]]:
+    """One line per task; what belongs to the variant stands on the first."""
+    lines = []
+    for index, item in enumerate(row.details):
+        lines.append(
+            [
+                column.task(item, grams) if column.task else column.row(row) if column.row and index == 0 else ""
+                for column in columns
+            ]
+        )
+    return lines
+
+
+def _render(header: Sequence[str], body: Sequence[Sequence[str]], style: str) -> str:
+    align = ["left"] * len(header)
+    return tabulate(body, headers=header, tablefmt=style, disable_numparse=True, colalign=align if body else None)
+
+
+def ranking_table(
+    ranking: Ranking,
+    grams: Grams,
+    *,
+    names: Sequence[str] = (),
+    sort: str = "r",
+    width: int | None = None,
+    style: str = TERMINAL,
+) -> str:
+    """The ranking as a table, no wider than `width` as long as columns can be left out.
+
+    Args:
+        names: columns to show, in this order; all (that fit) without.
+        grams: joules to grams of CO₂ equivalent.
+    """
+    by_name = {column.name: column for column in COLUMNS}
+    columns = [by_name[name] for name in names] if names else list(COLUMNS)
+    rows = sorted_rows(ranking.rows, sort)
+    droppable = [] if names else list(DROP_ORDER)
+    while True:
+        body = [line for row in rows for line in _cells(row, columns, grams)]
+        text = _render([column.title for column in columns], body, style)
+        if width is None or not droppable or max(map(len, text.splitlines())) <= width:
+            return text
+        dropped = droppable.pop(0)
+        columns = [column for column in columns if column.name != dropped]
+
+
+def ranking_notes(ranking: Ranking, totals: Totals) -> list[str]:
+    """What a reader must know to believe the table."""
+    scored = any(row.r is not None for row in ranking.rows)
+    notes = [
+        f"{FORMULA};  w = {ranking.weight:g}"
+        if scored
+        else "Ranked by energy alone: R needs a quality between 0 and 1 of every row (energy.record(quality=…))."
+    ]
+    if ranking.source:
+        meters = sorted(
+            {item.benchmark.meters for row in ranking.rows for item in row.details if item.benchmark.meters}
+        )
+        notes.append(f"Energy is {ranking.source} ({'; '.join(meters)}); ± is the 95 % interval over rounds.")
+        notes.extend(f"{name}: {text}" for name, text in _models(ranking))
+    if ranking.normalised:
+        notes.append("φ uses energy divided by the candle beside each round; joules and seconds shown are raw.")
+    if any(row.first_probability is not None for row in ranking.rows):
+        notes.append("Rows that cannot be told apart share a rank.")
+    if len(ranking.winners) > 1:
+        parts = [f"{plain(item.name)} for w in [{item.low:.2f}, {item.high:.2f}]" for item in ranking.winners]
+        notes.append("Best by weight: " + ", ".join(parts))
+    if totals.intensity_g_per_kwh is not None:
+        notes.append(f"CO₂e at {totals.intensity_g_per_kwh:.0f} g/kWh ({totals.intensity_source}).")
+    seen: dict[str, list[str]] = {}
+    for row in ranking.rows:
+        for item in row.details:
+            for note in item.benchmark.notes:
+                seen.setdefault(plain(note), []).append(plain(row.name))
+            if item.benchmark.discarded:
+                counts = ", ".join(f"{count} × {why}" for why, count in item.benchmark.discarded.items())
+                seen.setdefault(f"rounds discarded ({counts})", []).append(plain(row.name))
+    everyone = {plain(row.name) for row in ranking.rows}
+    for note, names in seen.items():
+        notes.append(f"{'all' if set(names) == everyone else ', '.join(dict.fromkeys(names))}: {note}")
+    return notes
+
+
+def _models(ranking: Ranking) -> list[tuple[str, str]]:
+    found: dict[str, Domain] = {}
+    for row in ranking.rows:
+        for item in row.details:
+            found.update({name: d for name, d in item.benchmark.domains.items() if d.source == "estimated"})
+    return [(name, domain.detail) for name, domain in sorted(found.items())]
+
+
+def remarks(ranking: Ranking) -> list[str]:
+    """Rows without a rank, and why."""
+    return [f"{plain(row.name)}: {plain(row.remark)}" for row in ranking.rows if row.remark]
+
+
+def _amount(metric: str, value: float | None) -> str:
+    if METRICS[metric].kind == "quality":
+        return ABSENT if value is None else f"{value:.3f}"
+    unit = {"energy": "J", "latency": "s", "memory": "B", "bytes": "B", "flops": "FLOP"}[metric]
+    return si(value, unit)
+
+
+def _change(item: Judgement, value: float | None) -> str:
+    if METRICS[item.metric].kind == "quality":
+        # The effect is a drop; people read a change of the quality itself.
+        return ABSENT if value is None else f"{-value * 100:+.1f} pp"
+    return percent(value, signed=True)
+
+
+def _interval(item: Judgement) -> str:
+    if item.low is None or item.high is None:
+        return ABSENT
+    low, high = _change(item, item.low), _change(item, item.high)
+    first, second = (high, low) if METRICS[item.metric].kind == "quality" else (low, high)
+    return f"{first} … {second}"
+
+
+def gate_table(judgements: Sequence[Judgement], style: str = TERMINAL) -> str:
+    """Verdict per benchmark and metric."""
+    header = ["verdict", "benchmark", "limit", "baseline", "now", "change", "interval", "catches"]
+    body = [
+        [
+            item.verdict.upper() if item.verdict == "regressed" else item.verdict,
+            plain(item.row),
+            item.limit,
+            _amount(item.metric, item.baseline),
+            _amount(item.metric, item.candidate),
+            _change(item, item.effect),
+            _interval(item),
+            ABSENT if item.decidable is None else percent(item.decidable, signed=True),
+        ]
+        for item in judgements
+    ]
+    return _render(header, body, style)
+
+
+def totals_line(totals: Totals) -> str:
+    """One line: what this run cost."""
+    if totals.energy_j is None:
+        spent = "energy of the whole run – (this meter reads one window at a time)"
+    else:
+        spent = f"this run spent {si(totals.energy_j, 'J')} ({totals.source})"
+    carbon = "" if totals.carbon_g is None else f", {si(totals.carbon_g, 'g')} CO₂e"
+    duration = "" if totals.duration_s is None else f" in {totals.duration_s:.0f} s"
+    share = "" if totals.harness_share is None else f"; {percent(totals.harness_share)} of it went to measuring"
+    return spent + carbon + duration + share
