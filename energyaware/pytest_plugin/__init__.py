@@ -1,0 +1,63 @@
+"""The pytest plugin: options, the `energy` fixture, the ranking and the gate.
+
+Importing it loads no model library, no meter and no statistics: those come with `--energy`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from energyaware.config import EnergyConfig
+from energyaware.errors import EnergyAwareError
+from energyaware.pytest_plugin.options import add_options, read_config
+
+CONFIG = pytest.StashKey[EnergyConfig]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options and their ini twins."""
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that other plugins may implement."""
+    from energyaware.pytest_plugin import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options once, and load what this run needs."""
+    config.addinivalue_line(
+        "markers",
+        "energy(group, fail, rounds, candle): settings of one energy benchmark, "
+        'as energy(group="rca", fail="energy:3%", rounds=40, candle="interpreter")',
+    )
+    try:
+        settings = config.stash[CONFIG] = read_config(config)
+    except EnergyAwareError as error:
+        raise pytest.UsageError(str(error)) from None
+    manager = config.pluginmanager
+    timing = manager.hasplugin("benchmark")
+    if settings.measure:
+        from energyaware.pytest_plugin.session import EnergySession, check_timing
+
+        problem = check_timing(config, timing)
+        if problem is not None:
+            raise pytest.UsageError(problem)
+        session = EnergySession(config, settings)
+        manager.register(session, "energyaware-session")
+    if timing or manager.hasplugin("codspeed"):
+        from energyaware.pytest_plugin import fixture
+
+        manager.register(fixture, "energyaware-fixture")
+    else:
+        from energyaware.pytest_plugin import untimed
+
+        manager.register(untimed, "energyaware-fixture")
+
+
+def config_of(config: pytest.Config) -> EnergyConfig:
+    """The frozen options of this run, for a `conftest.py` that parametrizes by them."""
+    return config.stash[CONFIG]

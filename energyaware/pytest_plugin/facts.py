@@ -1,0 +1,115 @@
+"""What a test says about its row: `energy.record(...)`, checked and merged into a `Benchmark`."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import pytest
+
+from energyaware.errors import OptionError
+from energyaware.measure.rounds import RoundRecorder
+from energyaware.records import Benchmark, Variant, Work
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that `energy.record` takes; each may be given once or piece by piece.
+
+    Attributes:
+        quality: metric to value; the first one is ρ and lies in [0, 1]. `accuracy` and `macro_f1` can be gated.
+        scores: metric to one value per example, for paired comparison; `example_ids` name the examples.
+        trivial_quality: what a reader who looks at nothing scores (majority class); rows at or below it are not ranked.
+        requests, tokens_in, tokens_out: of one call.
+        flops, weight_bytes: exact work of one call.
+        variant, task, phase, group: what the row is; `group` is ranked together.
+        fingerprints, traits: conditions that must agree before two runs are compared.
+        notes: what a reader must know.
+    """
+
+    quality: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    example_ids: Sequence[str] = ()
+    trivial_quality: Mapping[str, float] = field(default_factory=dict)
+    requests: int | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    flops: int | None = None
+    weight_bytes: int | None = None
+    variant: Variant | None = None
+    task: str = ""
+    phase: str = ""
+    group: str = ""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    traits: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def updated(self, facts: Mapping[str, Any]) -> Facts:
+        """These facts with others on top; mappings are merged.
+
+        Raises:
+            OptionError: an unknown name, a quality that is no finite number, or a count that is no whole number.
+        """
+        names = [item.name for item in fields(self)]
+        merged: dict[str, Any] = {}
+        for name, value in facts.items():
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                raise OptionError(f"energy.record does not know {name!r}", f"{hint}Known: {', '.join(names)}")
+            old = getattr(self, name)
+            merged[name] = {**old, **value} if isinstance(old, Mapping) else value
+        for name in ("quality", "trivial_quality"):
+            for metric, value in merged.get(name, {}).items():
+                if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                    raise OptionError(
+                        f"energy.record({name}=…): {metric} is {value!r}, no finite number",
+                        "leave out a quality that was not measured",
+                    )
+        for name in ("requests", "tokens_in", "tokens_out", "flops", "weight_bytes"):
+            value = merged.get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise OptionError(
+                    f"energy.record({name}={value!r}): no whole number from 0", "leave out what is unknown"
+                )
+        if merged.get("requests") == 0:
+            raise OptionError("energy.record(requests=0): a call answers at least one", "leave it out if unknown")
+        return replace(self, **merged)
+
+    def benchmark(
+        self,
+        *,
+        item: pytest.Item,
+        group: str | None,
+        recorder: RoundRecorder,
+        candle: str,
+        layout: str,
+        peak_memory_bytes: int | None,
+        fingerprints: Mapping[str, str],
+    ) -> Benchmark:
+        """The finished record."""
+        return Benchmark(
+            fullname=item.nodeid,
+            name=item.name,
+            group=group or self.group,
+            task=self.task,
+            phase=self.phase,
+            candle=candle,
+            layout=layout,
+            domains=dict(recorder.meter.domains),
+            rounds=tuple(recorder.rounds),
+            variant=self.variant,
+            discarded=dict(recorder.discarded),
+            quality={name: float(value) for name, value in self.quality.items()},
+            scores={name: tuple(map(float, values)) for name, values in self.scores.items()},
+            example_ids=tuple(self.example_ids),
+            trivial_quality={name: float(value) for name, value in self.trivial_quality.items()},
+            work=Work(self.flops, self.weight_bytes, self.tokens_in, self.tokens_out, self.requests),
+            peak_memory_bytes=peak_memory_bytes,
+            fingerprints=dict(fingerprints),
+            traits=dict(self.traits),
+            notes=tuple(self.notes),
+        )

@@ -1,0 +1,159 @@
+"""Command line and ini file to one frozen `EnergyConfig`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from energyaware.config import DEFAULT_LIMIT, NEWEST_ANCESTOR, SUITES, EnergyConfig, Suite, parse_limits
+from energyaware.errors import OptionError
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Every option and its ini twin: `--energy-meter` is `energy_meter` in pytest.ini."""
+    group = parser.getgroup("energy", "energy of benchmarks (energyaware)")
+
+    def twin(name: str, text: str, default: Any = None, kind: str = "string", **option: Any) -> None:
+        key = name.removeprefix("--").replace("-", "_")
+        group.addoption(name, dest=key, default=None, help=text, **option)
+        parser.addini(key, text, type=cast("Any", kind), default=default)
+
+    twin(
+        "--energy", "measure energy (without it, energy benchmarks run once, unmeasured)", False, "bool",
+        action="store_true",
+    )  # fmt: skip
+    twin("--energy-suite", "quick: minutes on two cores; full: the whole grid", "quick", metavar="quick|full")
+    twin("--energy-meter", "auto: counters where they exist, else cpu-time; or a meter's name", "auto", metavar="NAME")
+    twin(
+        "--energy-models", "catalogue names, Hugging Face ids or local directories, comma-separated", "",
+        metavar="A,B",
+    )  # fmt: skip
+    twin("--energy-device", "auto, cpu or cuda[:N]", "auto", metavar="DEVICE")
+    twin("--energy-data", "a catalogue dataset, or a JSONL, CSV or Parquet file", "network", metavar="NAME|PATH")
+    twin("--energy-weight", "w of R = w·φ + (1−w)·ρ", "0.5", metavar="W")
+    twin(
+        "--energy-compare",
+        "judge against a stored run: file, number, name or branch; alone: the newest clean run of an ancestor of HEAD",
+        nargs="?",
+        const=NEWEST_ANCESTOR,
+        metavar="FILE|NUM|NAME|BRANCH",
+    )
+    twin(
+        "--energy-fail",
+        "smallest worsening that must not get through, repeatable: energy:5%%, accuracy:3pp, flops:0%%",
+        kind="linelist",
+        default=[],
+        action="append",
+        metavar="METRIC:LIMIT",
+    )
+    twin(
+        "--energy-strict", "inconclusive, incomparable and missing fail too", False, "bool", action="store_true"
+    )  # fmt: skip
+    twin("--energy-sort", "r, energy, latency, accuracy or variant", "r", metavar="KEY")
+    twin("--energy-columns", "columns of the ranking, comma-separated", "", metavar="A,B")
+    twin("--energy-report", "folder for Markdown and CSV of the run", "", metavar="DIR")
+    twin("--energy-core-watts", "power of one busy core, for the meter cpu-time", "", metavar="W")
+    twin("--energy-country", "ISO 3166 code of three letters for CO₂e; else the world average", "", metavar="CODE")
+    twin("--energy-rounds", "metered rounds per benchmark; else as many as fit five seconds", "", metavar="N")
+
+
+def _value(config: pytest.Config, name: str) -> str:
+    given = config.getoption(name)
+    return str(config.getini(name) or "") if given is None else str(given)
+
+
+def _number(config: pytest.Config, name: str, low: float, high: float) -> float | None:
+    text = _value(config, name)
+    if not text:
+        return None
+    option = "--" + name.replace("_", "-")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not low <= number <= high:  # also False for NaN
+        raise OptionError(f"{option}={text} is no number from {low:g} to {high:g}", f"give one, as {option}={high:g}")
+    return number
+
+
+def _choice(config: pytest.Config, name: str, known: tuple[str, ...]) -> str:
+    value = _value(config, name)
+    if value not in known:
+        raise OptionError(f"--{name.replace('_', '-')}={value} is unknown", f"known: {', '.join(known)}")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _columns(config: pytest.Config) -> tuple[str, ...]:
+    names = _names(_value(config, "energy_columns"))
+    if names:
+        from energyaware.reports.columns import NAMES
+
+        for name in names:
+            if name not in NAMES:
+                raise OptionError(f"--energy-columns: unknown column {name!r}", f"known: {', '.join(NAMES)}")
+    return names
+
+
+def _compare(config: pytest.Config, measure: bool) -> str | None:
+    given = config.getoption("energy_compare")
+    value = given if given is not None else config.getini("energy_compare") or None
+    if value is None or (not measure and given is None):
+        return None
+    if not measure:
+        raise OptionError("--energy-compare has nothing to compare without --energy", "add --energy")
+    path = Path(value.split("::")[0])
+    if value and (path.is_dir() or path.suffix == ".py"):
+        # argparse takes the word after `--energy-compare` for its value.
+        raise OptionError(
+            f"--energy-compare took the path {value!r} for a baseline",
+            f"put the option last or write --energy-compare -- {value}",
+        )
+    return str(value)
+
+
+def read_config(config: pytest.Config) -> EnergyConfig:
+    """Read and check every option.
+
+    Raises:
+        OptionError: a value that says nothing, with the valid ones.
+    """
+    measure = bool(config.getoption("energy")) or bool(config.getini("energy"))
+    compare = _compare(config, measure)
+    given = config.getoption("energy_fail")
+    limits = parse_limits(given if given is not None else config.getini("energy_fail") or [DEFAULT_LIMIT])
+    if given is not None and compare is None:
+        raise OptionError(
+            "--energy-fail has no baseline to judge against", "add --energy --energy-compare (or --energy-compare=NAME)"
+        )
+    rounds = _number(config, "energy_rounds", 2, 100_000)
+    device = _value(config, "energy_device")
+    if not (device in ("auto", "cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdigit())):
+        raise OptionError(f"--energy-device={device} is unknown", "known: auto, cpu, cuda, cuda:N")
+    report = _value(config, "energy_report")
+    watts = _number(config, "energy_core_watts", 0.001, 1000)
+    weight = _number(config, "energy_weight", 0, 1)
+    return EnergyConfig(
+        measure=measure,
+        suite=cast("Suite", _choice(config, "energy_suite", SUITES)),
+        meter=_value(config, "energy_meter"),
+        models=_names(_value(config, "energy_models")),
+        device=device,
+        data=_value(config, "energy_data"),
+        weight=0.5 if weight is None else weight,
+        compare=compare,
+        limits=limits,
+        strict=bool(config.getoption("energy_strict")) or bool(config.getini("energy_strict")),
+        sort=_choice(config, "energy_sort", ("r", "energy", "latency", "accuracy", "variant")),
+        columns=_columns(config),
+        report_dir=config.rootpath / report if report else None,
+        core_watts=watts,
+        country=_value(config, "energy_country") or None,
+        rounds=None if rounds is None else int(rounds),
+    )

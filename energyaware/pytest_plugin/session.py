@@ -1,0 +1,300 @@
+"""One measuring run: opens the meter, collects benchmarks, stores them with pytest-benchmark's, judges, reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energyaware import __version__
+from energyaware.baselines.codec import to_json
+from energyaware.baselines.gate import Judgement, failing, judge
+from energyaware.baselines.store import Baseline, find_baseline, history
+from energyaware.config import EnergyConfig, Limit, TestSettings, parse_marker
+from energyaware.errors import EnergyAwareError
+from energyaware.measure.machine import describe
+from energyaware.measure.rounds import invalid, min_window_s
+from energyaware.meters.base import Meter
+from energyaware.meters.carbon import CarbonIntensity, intensity
+from energyaware.meters.selection import open_meter
+from energyaware.paths import writable_dir
+from energyaware.pytest_plugin.candles import Candles
+from energyaware.ranking.score import Ranking, rank
+from energyaware.records import SCHEMA_VERSION, Benchmark, RowSource, Run, Totals, Variant
+from energyaware.reports import files
+
+
+def check_timing(config: pytest.Config, timing: bool) -> str | None:
+    """Why pytest-benchmark cannot time this run, or None. Silence here would be a gate that always passes."""
+    if config.pluginmanager.hasplugin("codspeed") and config.getoption("codspeed", False):
+        return "--energy cannot measure under --codspeed, which takes the benchmark fixture over. Leave one of them out"
+    if not timing:
+        return "--energy needs pytest-benchmark, which is switched off here. Leave out -p no:benchmark"
+    if config.getoption("dist", "no") != "no" or hasattr(config, "workerinput"):
+        return (
+            "--energy measures in one process: workers side by side would disturb each other. Add -n 0 (pytest-xdist)"
+        )
+    if config.getoption("benchmark_disable") and not config.getoption("benchmark_enable"):
+        return "--energy measures nothing with --benchmark-disable. Leave one of them out"
+    return None
+
+
+class EnergySession:
+    """State of one run with `--energy`; registered as a plugin, so its methods are hooks."""
+
+    def __init__(self, config: pytest.Config, settings: EnergyConfig) -> None:
+        self.config = config
+        self.settings = settings
+        self.meter: Meter
+        self.window_s = 0.0
+        self.candles: Candles
+        self.baseline: Baseline | None = None
+        self.judgements: tuple[Judgement, ...] = ()
+        self.rankings: tuple[Ranking, ...] = ()
+        self.written: tuple[Path, ...] = ()
+        self.report_problem = ""
+        self._carbon: CarbonIntensity
+        self._span: object = None
+        self._started_s = 0.0
+        self._harness_j = 0.0
+        self._benchmarks: dict[str, Benchmark] = {}
+        self._failed: dict[str, str] = {}
+        self._limits: dict[str, tuple[Limit, ...]] = {}
+        self._deselected: set[str] = set()
+        self._collected: set[str] = set()
+        self._interrupted = False
+        self._run: Run | None = None
+        if not any(config.getoption(name) for name in ("benchmark_save", "benchmark_autosave", "benchmark_json")):
+            # Joules are dear: a run is stored even if nobody asked.
+            from pytest_benchmark.utils import get_tag
+
+            config.option.benchmark_autosave = get_tag()
+
+    # --- before ------------------------------------------------------------------------------------------------
+
+    def pytest_sessionstart(self) -> None:
+        """Open everything that can fail before anything is measured."""
+        settings = self.settings
+        if self.config.getoption("collectonly"):
+            return
+        try:
+            if settings.report_dir is not None:
+                writable_dir(settings.report_dir, "report")
+            self._carbon = intensity(settings.country)
+            registered = {
+                name: factory
+                for offer in self.config.hook.pytest_energy_meters(config=self.config)
+                for name, factory in (offer or {}).items()
+            }
+            if settings.compare is not None:
+                self.baseline = find_baseline(settings.compare, self._storage(), Path.cwd())
+            self.meter = open_meter(settings.meter, settings.core_watts, registered)
+        except EnergyAwareError as error:
+            raise pytest.UsageError(str(error)) from None
+        self.window_s = min_window_s(self.meter)
+        self.candles = Candles(settings.device, self.window_s)
+        self._started_s = time.perf_counter()
+        if self.meter.nests:
+            self._span = self.meter.start()
+
+    def pytest_report_header(self) -> str:
+        """Which meter reads what, before the first number."""
+        if self.config.getoption("collectonly"):
+            return "energy: nothing is measured with --collect-only"
+        domains = self.meter.domains.items()
+        return "energy: " + ", ".join(f"{name} {item.source} by {item.meter} ({item.detail})" for name, item in domains)
+
+    def _storage(self) -> Path:
+        storage = self.config._benchmarksession.storage  # type: ignore[attr-defined]
+        path = getattr(storage, "path", None)
+        if path is None:
+            raise pytest.UsageError(
+                "--energy-compare reads stored runs from files, but --benchmark-storage is no folder. "
+                "Store with --benchmark-json=FILE and compare with --energy-compare=FILE"
+            )
+        return Path(path)
+
+    # --- during ------------------------------------------------------------------------------------------------
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Remember what exists, to tell vanished benchmarks from deselected ones."""
+        self._collected.add(item.nodeid)
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Remember what `-k` and `-m` left out."""
+        self._deselected.update(item.nodeid for item in items)
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """A partial run is stored, but never becomes a default baseline."""
+        self._interrupted = True
+
+    def settings_of(self, item: pytest.Item) -> TestSettings:
+        """The marker `energy` of a test, the nearest one.
+
+        Raises:
+            OptionError: an unknown key or value.
+        """
+        marker = item.get_closest_marker("energy")
+        settings = parse_marker(dict(marker.kwargs), marker.args) if marker else TestSettings()
+        self._limits[item.nodeid] = settings.limits if settings.limits is not None else self.settings.limits
+        return settings
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Show our errors without a traceback, and keep benchmarks of failed tests out of every baseline."""
+        report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, EnergyAwareError):
+            report.longrepr = f"{item.nodeid}\n{call.excinfo.value}"
+        if report.failed and call.excinfo is not None and "energy" in getattr(item, "fixturenames", ()):
+            self._failed.setdefault(item.nodeid, _first_line(call.excinfo.value))
+            benchmark = getattr(item, "funcargs", {}).get("benchmark")
+            if benchmark is not None:
+                benchmark.has_error = True
+            if item.nodeid not in self._benchmarks:
+                self._add_error_row(item)
+        return report
+
+    def _add_error_row(self, item: pytest.Item) -> None:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        variant = next((value for value in parameters.values() if isinstance(value, Variant)), None)
+        marker = item.get_closest_marker("energy")
+        group = marker.kwargs.get("group", "") if marker else ""
+        self._benchmarks[item.nodeid] = Benchmark(
+            fullname=item.nodeid, name=item.name, group=group if isinstance(group, str) else "", task="", phase="",
+            candle="", layout="", domains={}, variant=variant, outcome="failed", error=self._failed[item.nodeid],
+        )  # fmt: skip
+
+    def add(self, benchmark: Benchmark) -> None:
+        """Take a finished benchmark."""
+        self._benchmarks[benchmark.fullname] = benchmark
+
+    def add_harness(self, energy_j: float) -> None:
+        """Take the joules that measuring one benchmark cost beside its own."""
+        self._harness_j += energy_j
+
+    # --- after -------------------------------------------------------------------------------------------------
+
+    def run(self) -> Run:
+        """The run as far as it went; made once, since pytest-benchmark asks twice when it stores twice."""
+        if self._run is None:
+            benchmarks = tuple(
+                replace(item, outcome="failed", error=self._failed[name]) if name in self._failed else item
+                for name, item in self._benchmarks.items()
+            )
+            settings = self.settings
+            options = {
+                "suite": settings.suite, "meter": settings.meter, "models": list(settings.models),
+                "device": settings.device, "data": settings.data, "weight": settings.weight, "rounds": settings.rounds,
+                "country": settings.country,
+            }  # fmt: skip
+            self._run = Run(benchmarks, describe(), options, self._totals(), __version__, interrupted=self._interrupted)
+        return self._run
+
+    def _totals(self) -> Totals:
+        duration_s = time.perf_counter() - self._started_s
+        carbon = self._carbon
+        empty = Totals(
+            duration_s=duration_s, intensity_g_per_kwh=carbon.g_per_kwh, intensity_source=carbon.origin
+        )  # fmt: skip
+        if not self.meter.nests:
+            return empty
+        raw = self.meter.stop(self._span)
+        if invalid(raw, self.meter.domains) is not None:
+            return empty
+        energy_j = sum(raw.values())
+        sources = {domain.source for domain in self.meter.domains.values()}
+        source: RowSource = sources.pop() if len(sources) == 1 else "mixed"
+        return replace(
+            empty, energy_j=energy_j, source=source, carbon_g=carbon.grams(energy_j),
+            harness_share=self._harness_j / energy_j,
+        )  # fmt: skip
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
+        """Add our objects to pytest-benchmark's file; the same every time it asks."""
+        run = self.run()
+        output_json["energyaware"] = {
+            "schema_version": SCHEMA_VERSION,
+            "version": run.version,
+            "machine": dict(run.machine),
+            "meters": {name: domain.meter for name, domain in self.meter.domains.items()},
+            "options": dict(run.options),
+            "totals": to_json(run.totals),
+            "interrupted": run.interrupted,
+            "errors": [
+                {"fullname": item.fullname, "error": item.error} for item in run.benchmarks if item.outcome == "failed"
+            ],
+        }
+        passed = {item.fullname: item for item in run.benchmarks if item.outcome == "passed"}
+        for entry in output_json["benchmarks"]:
+            if entry["fullname"] in passed:
+                entry["energy"] = to_json(passed[entry["fullname"]])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Judge, write the report, and set the exit status. pytest-benchmark has stored the run by now."""
+        if self.config.getoption("collectonly") or not hasattr(self, "meter"):
+            return
+        run = self.run()
+        self.meter.close()
+        self.rankings = rank(run.benchmarks, self.settings.weight)
+        if self.settings.compare is not None:
+            self.judgements = judge(
+                run,
+                self.baseline.run if self.baseline else None,
+                lambda fullname: self._limits.get(fullname, self.settings.limits),
+                history(self._storage(), self.baseline.run) if self.baseline else (),
+                self._expected,
+                self._failed,
+            )
+        if self.settings.report_dir is not None and run.benchmarks:
+            texts = {
+                "energy.md": files.markdown(
+                    run,
+                    self.rankings,
+                    self.judgements,
+                    self._carbon.grams,
+                    self.baseline.run.path if self.baseline else "",
+                ),
+                "energy.csv": files.csv_text(self.rankings, self._carbon.grams),
+            }
+            try:
+                self.written = files.write(self.settings.report_dir, texts)
+            except EnergyAwareError as error:
+                self.report_problem = str(error)
+        if failing(self.judgements, self.settings.strict) and session.exitstatus in (0, pytest.ExitCode.OK):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _expected(self, fullname: str) -> bool:
+        """Whether a benchmark of the baseline should have run here: its file or folder was asked for as a whole."""
+        if fullname in self._deselected or self.config.getoption("keyword") or self.config.getoption("markexpr"):
+            return False
+        if fullname in self._collected:
+            return True
+        path = self.config.rootpath / fullname.split("::", 1)[0]
+        for argument in self.config.args:
+            if "::" in argument:
+                continue
+            asked = (self.config.invocation_params.dir / argument).resolve()
+            if path == asked or asked in path.parents:
+                return True
+        return False
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the ranking, the verdicts and the totals."""
+        from energyaware.pytest_plugin.terminal import summarize
+
+        if hasattr(self, "meter") and self._benchmarks:
+            summarize(terminalreporter, self, self.run(), self._carbon.grams)
+
+
+def _first_line(error: BaseException) -> str:
+    text = error.cause if isinstance(error, EnergyAwareError) else f"{type(error).__name__}: {error}"
+    return text.strip().split("\n", 1)[0][:300]
