@@ -1,0 +1,1 @@
+"""Pruning, quantization and the proof that a compression changed something."""
