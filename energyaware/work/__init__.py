@@ -1,0 +1,1 @@
+"""Deterministic work counters: floating-point operations and stored weight bytes."""
