@@ -1,0 +1,119 @@
+"""The names of variants: which precisions and prunings exist, their ids, their titles, and the quick grid.
+
+Ids hold no `%` and no `:`, so they work in `-k` expressions and file names; titles are what tables show.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from energyaware.errors import CompressionError
+from energyaware.records import Variant
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "nf4", "fp4")
+_MASKS = ("magnitude",)
+_STRUCTURES = ("depth",)
+
+_EXAMPLES = "dense, magnitude-50, 2of4, 4of8, depth-50"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """A pruning's name, taken apart.
+
+    Attributes:
+        method: `dense`, `magnitude` or `depth`.
+        percent: share that goes, where the name gives one.
+        pattern: (n, m) of an N:M pattern: n kept of every m.
+    """
+
+    method: str
+    percent: int | None = None
+    pattern: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The short name, as in ids: magnitude is left out before a pattern."""
+        if self.pattern is not None:
+            joined = "{}of{}".format(*self.pattern)
+            return joined if self.method == "magnitude" else f"{self.method}-{joined}"
+        return self.method if self.percent is None else f"{self.method}-{self.percent}"
+
+    @property
+    def title(self) -> str:
+        """What tables show: `2:4`, `50 %`, `depth 50 %`, `dense`."""
+        if self.method == "dense":
+            return "dense"
+        amount = "{}:{}".format(*self.pattern) if self.pattern is not None else f"{self.percent} %"
+        return amount if self.method == "magnitude" else f"{self.method} {amount}"
+
+
+def parse_pruning(name: str) -> Pruning:
+    """Take a pruning's name apart: `dense`, `magnitude-50`, `2of4` (the same as `magnitude-2of4`), `depth-50`.
+
+    Raises:
+        CompressionError: unknown method, a share outside 1 to 99 percent, or a pattern without 0 < n < m.
+    """
+    if name == "dense":
+        return Pruning("dense")
+    found = re.fullmatch(r"(?:([a-z]+)-)?(?:(\d+)of(\d+)|(\d+))", name, flags=re.ASCII)
+    if found is None:
+        raise CompressionError(f"unknown pruning {name!r}", f"use a name such as: {_EXAMPLES}")
+    method, n, m, percent = found.groups()
+    if percent is not None and method in (*_MASKS, *_STRUCTURES):
+        if not 0 < int(percent) < 100:
+            raise CompressionError(f"pruning {name!r} takes {percent} % away", "give a whole percentage from 1 to 99")
+        return Pruning(method, percent=int(percent))
+    if n is not None and method in (None, *_MASKS):
+        if not 0 < int(n) < int(m):
+            raise CompressionError(f"pruning {name!r} is not a pattern with 0 < n < m", "use 2of4 or 4of8")
+        return Pruning(method or "magnitude", pattern=(int(n), int(m)))
+    raise CompressionError(f"unknown pruning {name!r}", f"use a name such as: {_EXAMPLES}")
+
+
+def pruning_title(name: str) -> str:
+    """What tables show for a pruning: `2:4`, `50 %`, `depth 50 %`, `dense`.
+
+    Raises:
+        CompressionError: see `parse_pruning`.
+    """
+    return parse_pruning(name).title
+
+
+def make_variant(model: str, precision: str = "fp32", pruning: str = "dense") -> Variant:
+    """A variant with checked and shortened names, so that one variant has one id.
+
+    Raises:
+        CompressionError: unknown precision or pruning.
+    """
+    if precision not in PRECISIONS:
+        raise CompressionError(f"unknown precision {precision!r}", f"use one of: {', '.join(PRECISIONS)}")
+    return Variant(model, precision, parse_pruning(pruning).name)
+
+
+def quick_grid(models: Iterable[str]) -> tuple[Variant, ...]:
+    """The nine variants of each model that touch every kind of compression within minutes on two cores."""
+    return tuple(make_variant(model, precision, pruning) for model in models for precision, pruning in _QUICK)
+
+
+def full_grid(models: Iterable[str]) -> tuple[Variant, ...]:
+    """Every precision of each model with every pruning of the quick grid."""
+    prunings = dict.fromkeys(pruning for _, pruning in _QUICK)
+    return tuple(
+        make_variant(model, precision, pruning) for model in models for precision in PRECISIONS for pruning in prunings
+    )
+
+
+_QUICK = (
+    ("fp32", "dense"),
+    ("bf16", "dense"),
+    ("fp16", "dense"),
+    ("int8", "dense"),
+    ("nf4", "dense"),
+    ("fp32", "magnitude-50"),
+    ("fp32", "2of4"),
+    ("fp32", "depth-50"),
+    ("bf16", "2of4"),
+)

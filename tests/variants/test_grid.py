@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energyaware.errors import CompressionError
+from energyaware.variants.grid import PRECISIONS, full_grid, make_variant, parse_pruning, pruning_title, quick_grid
+
+
+def test_quick_grid_is_nine_variants_per_model():
+    assert [variant.id for variant in quick_grid(["mini-gpt2"])] == [
+        "mini-gpt2-fp32",
+        "mini-gpt2-bf16",
+        "mini-gpt2-fp16",
+        "mini-gpt2-int8",
+        "mini-gpt2-nf4",
+        "mini-gpt2-fp32-magnitude-50",
+        "mini-gpt2-fp32-2of4",
+        "mini-gpt2-fp32-depth-50",
+        "mini-gpt2-bf16-2of4",
+    ]
+    assert len({variant.id for variant in quick_grid(["a", "b"])}) == 18
+    assert quick_grid([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "short", "title"),
+    [
+        ("dense", "dense", "dense"),
+        ("magnitude-50", "magnitude-50", "50 %"),
+        ("magnitude-7", "magnitude-7", "7 %"),
+        ("2of4", "2of4", "2:4"),
+        ("magnitude-2of4", "2of4", "2:4"),
+        ("4of8", "4of8", "4:8"),
+        ("depth-50", "depth-50", "depth 50 %"),
+    ],
+)
+def test_names_and_titles(name, short, title):
+    assert parse_pruning(name).name == short
+    assert pruning_title(name) == title
+
+
+def test_two_names_of_one_pruning_are_one_variant():
+    assert make_variant("m", "bf16", "magnitude-2of4") == make_variant("m", "bf16", "2of4")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "sparse", "magnitude", "50", "magnitude-0", "magnitude-100", "depth-2of4", "4of4", "0of4", "2:4", "50%",
+     "magnitude-50 ", "magnitude-٥٠", "Magnitude-50", "magnitude--50", "foo-50"],
+)  # fmt: skip
+def test_other_names_are_refused(name):
+    with pytest.raises(CompressionError):
+        parse_pruning(name)
+
+
+@given(percent=st.integers(1, 99), method=st.sampled_from(["magnitude", "depth"]))
+def test_percentages_round_trip(percent, method):
+    pruning = parse_pruning(f"{method}-{percent}")
+    assert parse_pruning(pruning.name) == pruning
+    assert pruning.percent == percent
+
+
+@given(n=st.integers(1, 30), extra=st.integers(1, 30))
+def test_patterns_round_trip_without_forbidden_characters(n, extra):
+    pruning = parse_pruning(f"{n}of{n + extra}")
+    assert parse_pruning(pruning.name) == pruning
+    assert pruning.pattern == (n, n + extra)
+    assert not set("%:/ ") & set(pruning.name)
+
+
+def test_unknown_precision_is_refused_with_the_valid_ones():
+    with pytest.raises(CompressionError, match="fp32, bf16, fp16, int8, nf4, fp4"):
+        make_variant("m", "fp8")
+
+
+def test_names_need_no_torch():
+    code = (
+        "import sys, energyaware.variants.grid; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_full_grid_holds_the_quick_one_and_every_precision():
+    full = full_grid(["mini-gpt2"])
+    assert set(quick_grid(["mini-gpt2"])) <= set(full)
+    assert {variant.precision for variant in full} == set(PRECISIONS)
+    assert len({variant.id for variant in full}) == len(full) == 24
