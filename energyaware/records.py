@@ -16,6 +16,9 @@ Source = Literal["measured", "estimated"]
 RowSource = Literal["measured", "estimated", "mixed"]
 Outcome = Literal["passed", "failed"]
 
+# What neither `-k` nor a file name can hold; a slash parts owner and name of a model.
+_ID_LETTERS = str.maketrans({"/": "--", "\\": "--", ":": "_", "%": "_"})
+
 
 def is_valid_energy(energy_j: float) -> bool:
     """Whether a reading may be stored: positive and finite. Zero means that the meter's counter did not tick."""
@@ -50,6 +53,8 @@ class Reading:
                 raise ValueError(f"{domain} read {value} J: not a stored number")
         if not self.energy_j:
             raise ValueError("a reading without a domain")
+        if not (math.isfinite(self.duration_s) and self.duration_s > 0):
+            raise ValueError(f"a reading of {self.duration_s} s")
 
     @property
     def total_j(self) -> float:
@@ -94,8 +99,8 @@ class Variant:
     @property
     def id(self) -> str:
         """`mini-gpt2-bf16-2of4`; `dense` is left out."""
-        parts = (self.model.replace("/", "--"), self.precision, "" if self.pruning == "dense" else self.pruning)
-        return "-".join(part for part in parts if part)
+        parts = (self.model, self.precision, "" if self.pruning == "dense" else self.pruning)
+        return "-".join(part for part in parts if part).translate(_ID_LETTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,11 @@ class Work:
     tokens_in: int | None = None
     tokens_out: int | None = None
     requests: int | None = None
+
+    def __post_init__(self) -> None:
+        for count in (self.flops, self.weight_bytes, self.tokens_in, self.tokens_out, self.requests):
+            if count is not None and count < 0:
+                raise ValueError(f"a count of {count}")
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,13 @@ class Benchmark:
     notes: tuple[str, ...] = ()
     outcome: Outcome = "passed"
     error: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in (*self.quality.items(), *self.trivial_quality.items()):
+            if not math.isfinite(value):
+                raise ValueError(f"{name} is {value}: not a stored number")
+        if self.peak_memory_bytes is not None and self.peak_memory_bytes < 1:
+            raise ValueError(f"a peak of {self.peak_memory_bytes} bytes")
 
     @property
     def row(self) -> str:

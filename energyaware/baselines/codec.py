@@ -13,7 +13,7 @@ T = TypeVar("T", Benchmark, Totals)
 
 
 def to_json(record: Benchmark | Totals) -> dict[str, Any]:
-    """The record as plain JSON types (dict, list, str, int, float, bool, None)."""
+    """The record as plain JSON types (dict, list, tuple, str, int, float, bool, None)."""
     data: dict[str, Any] = msgspec.to_builtins(record)
     return data
 

@@ -30,7 +30,8 @@ def _conditions(
     for name in MACHINE_FIELDS:
         yield f"machine {name}", baseline_machine.get(name), machine.get(name)
     for name in sorted(candidate.domains):
-        yield f"power model of {name}", baseline.domains[name].detail, candidate.domains[name].detail
+        before = baseline.domains.get(name)
+        yield f"power model of {name}", before.detail if before else None, candidate.domains[name].detail
     for name in sorted({*baseline.traits, *candidate.traits}):
         yield name, baseline.traits.get(name), candidate.traits.get(name)
     for name in sorted({*baseline.fingerprints, *candidate.fingerprints}):

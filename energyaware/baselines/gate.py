@@ -12,7 +12,7 @@ code. With the log ratio `e` of candle-normalised values, its standard error `s`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -94,10 +94,11 @@ def judge(
         failed: benchmarks whose test failed here.
     """
     known = {item.fullname: item for item in baseline.benchmarks} if baseline else {}
+    broken = {*failed, *(item.fullname for item in candidate.benchmarks if item.outcome == "failed")}
     done: list[Judgement] = []
     pending: list[_Pending] = []
     for item in candidate.benchmarks:
-        if item.fullname in failed or item.outcome == "failed":
+        if item.fullname in broken:
             continue
         for limit in limits_of(item.fullname):
             start = Judgement(item.fullname, item.row, limit.metric, limit.text, "missing")
@@ -113,14 +114,14 @@ def judge(
             elif limit.kind == "quality":
                 done.append(_quality(start, limit, other, item))
             else:
-                outcome = _noisy(start, limit, other, item, history)
+                outcome = _noisy(start, limit, other, item, history, candidate.machine)
                 (pending if isinstance(outcome, _Pending) else done).append(outcome)  # type: ignore[arg-type]
     done.extend(_decide(pending))
     present = {item.fullname for item in candidate.benchmarks}
     for fullname, item in known.items():
-        gone = fullname not in present or fullname in failed
+        gone = fullname not in present or fullname in broken
         if gone and expected(fullname):
-            reason = "its test failed in this run" if fullname in failed else "it is in the baseline, but did not run"
+            reason = "its test failed in this run" if fullname in broken else "it is in the baseline, but did not run"
             done.extend(
                 Judgement(fullname, item.row, limit.metric, limit.text, "missing", reason=reason)
                 for limit in limits_of(fullname)
@@ -145,12 +146,12 @@ def _candle_value(metric: str, item: Round) -> float | None:
 
 
 def session_value(item: Benchmark, metric: str, slope: float) -> Estimate | None:
-    """Log of one session's value with `slope` times the log of the candle beside each round taken out."""
+    """Log of one session's value per request, with `slope` times the log of the candle beside each round taken out."""
     if metric == "memory":
         return Estimate(math.log(item.peak_memory_bytes), None, 1) if item.peak_memory_bytes else None
     if not item.rounds:
         return None
-    values = log_values([round_value(metric, entry) for entry in item.rounds])
+    values = log_values([round_value(metric, entry) / _per_request(item) for entry in item.rounds])
     candles = [_candle_value(metric, entry) for entry in item.rounds]
     if slope and all(candle is not None for candle in candles):
         controls = log_values([candle for candle in candles if candle is not None])
@@ -163,10 +164,12 @@ def raw_value(item: Benchmark, metric: str) -> float | None:
     if metric == "memory":
         return float(item.peak_memory_bytes) if item.peak_memory_bytes else None
     estimate = session_value(item, metric, 0.0)
-    return math.exp(estimate.centre) / _per_request(item) if estimate else None
+    return math.exp(estimate.centre) if estimate else None
 
 
-def _learnt(item: Benchmark, metric: str, history: Sequence[Run]) -> tuple[float, float | None, int]:
+def _learnt(
+    item: Benchmark, metric: str, history: Sequence[Run], machine: Mapping[str, str]
+) -> tuple[float, float | None, int]:
     """Slope, session spread and number of sessions, from the comparable part of the history."""
     sessions = [
         entry
@@ -175,9 +178,7 @@ def _learnt(item: Benchmark, metric: str, history: Sequence[Run]) -> tuple[float
         if entry.fullname == item.fullname
         and entry.outcome == "passed"
         and entry.rounds
-        and (entry.meters, entry.source, entry.candle) == (item.meters, item.source, item.candle)
-        and entry.traits == item.traits
-        and entry.fingerprints == item.fingerprints
+        and differing(item, entry, machine, run.machine) is None
     ]
     if metric == "memory" or len(sessions) < MIN_SESSIONS:
         return 1.0, None, len(sessions)
@@ -193,10 +194,15 @@ def _learnt(item: Benchmark, metric: str, history: Sequence[Run]) -> tuple[float
 
 
 def _noisy(
-    start: Judgement, limit: Limit, baseline: Benchmark, candidate: Benchmark, history: Sequence[Run]
+    start: Judgement,
+    limit: Limit,
+    baseline: Benchmark,
+    candidate: Benchmark,
+    history: Sequence[Run],
+    machine: Mapping[str, str],
 ) -> _Pending | Judgement:
     metric = limit.metric
-    slope, spread, sessions = _learnt(candidate, metric, history)
+    slope, spread, sessions = _learnt(candidate, metric, history, machine)
     before, now = session_value(baseline, metric, slope), session_value(candidate, metric, slope)
     raw_before, raw_now = raw_value(baseline, metric), raw_value(candidate, metric)
     start = replace(start, baseline=raw_before, candidate=raw_now)
@@ -206,7 +212,7 @@ def _noisy(
     if spread is None:
         spread, degrees = DEFAULT_SPREADS.get(candidate.candle.split("/")[0], OTHER_SPREAD), math.inf
     else:
-        degrees = float(sessions - 1)
+        degrees = float(sessions - 2)  # one for the mean, one for the slope
     within = (before.standard_error or 0.0) ** 2 + (now.standard_error or 0.0) ** 2
     log_limit = math.log1p(limit.value if limit.relative else limit.value / raw_before)
     return _Pending(start, now.centre - before.centre, math.sqrt(2 * spread**2 + within), degrees, log_limit)
@@ -224,8 +230,19 @@ def _tail(value: float, degrees: float) -> float:
     return float(stats.norm.sf(value) if math.isinf(degrees) else stats.t.sf(value, degrees))
 
 
+def _p_value(item: _Pending) -> float:
+    if item.standard_error == 0:  # readings without any noise, as a recording's: nothing is left to chance
+        return 0.0 if item.effect > 0 else 1.0
+    return _tail(item.effect / item.standard_error, item.degrees)
+
+
+def _ratio(log_ratio: float) -> float:
+    """A log ratio as a ratio; beyond what a float holds it stays at its largest power."""
+    return math.expm1(min(log_ratio, 700.0))
+
+
 def _decide(pending: Sequence[_Pending]) -> list[Judgement]:
-    p_values = [_tail(item.effect / item.standard_error, item.degrees) for item in pending]
+    p_values = [_p_value(item) for item in pending]
     levels = holm_levels(p_values, SUITE_ALPHA)
     decided = []
     for item, p_value, level in zip(pending, p_values, levels, strict=True):
@@ -248,10 +265,10 @@ def _decide(pending: Sequence[_Pending]) -> list[Judgement]:
             replace(
                 item.judgement,
                 verdict=verdict,
-                effect=math.expm1(item.effect),
-                low=math.expm1(low),
-                high=math.expm1(high),
-                decidable=math.expm1(decidable),
+                effect=_ratio(item.effect),
+                low=_ratio(low),
+                high=_ratio(high),
+                decidable=_ratio(decidable),
                 reason=reason,
             )
         )
@@ -273,7 +290,9 @@ def _exact(start: Judgement, limit: Limit, baseline: Benchmark, candidate: Bench
             reason=_absent(limit.metric, before, now),
         )
     allowed = before * limit.value if limit.relative else limit.value
-    verdict: Verdict = "regressed" if now - before > allowed else "improved" if now < before else "pass"
+    # The limit itself must not get through, whatever floating point makes of 5 % of it; 1e-12 as for quality.
+    too_much = now > before and now - before >= allowed - 1e-12 * before
+    verdict: Verdict = "regressed" if too_much else "improved" if now < before else "pass"
     return replace(start, verdict=verdict, effect=now / before - 1)
 
 
@@ -293,7 +312,7 @@ def _quality(start: Judgement, limit: Limit, baseline: Benchmark, candidate: Ben
     reason = ""
     theirs, ours = baseline.scores.get(metric), candidate.scores.get(metric)
     if theirs and ours:
-        if baseline.example_ids != candidate.example_ids:
+        if baseline.example_ids != candidate.example_ids or len(theirs) != len(ours):
             return replace(start, verdict="incomparable", reason=f"{metric}: other examples than in the baseline")
         differences = [old - new for old, new in zip(theirs, ours, strict=True)]
         count, mean = len(differences), math.fsum(differences) / len(differences)

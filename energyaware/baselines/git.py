@@ -12,7 +12,7 @@ def _git(root: Path, *arguments: str) -> str | None:
         done = subprocess.run(
             ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=False, errors="replace"
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: a null byte in a name
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 

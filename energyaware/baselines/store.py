@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -132,9 +133,10 @@ def find_baseline(value: str, storage: Path, root: Path) -> Baseline | None:
     if value == NEWEST_ANCESTOR:
         return _newest_ancestor(files, root)
     path = Path(value)
-    if path.is_file():
-        return Baseline(load_run(path), f"file {path}")
-    if value.isdigit():
+    with contextlib.suppress(OSError):  # longer than any file name
+        if path.is_file():
+            return Baseline(load_run(path), f"file {path}")
+    if re.fullmatch(r"[0-9]{1,18}", value):
         same = [item for item in files if _number(item) == int(value)]
         if same:
             return Baseline(load_run(same[0]), f"run {_number(same[0]):04}")
@@ -168,11 +170,14 @@ def _newest_ancestor(files: list[Path], root: Path) -> Baseline | None:
 
 
 def history(storage: Path, baseline: Run, limit: int = 20) -> tuple[Run, ...]:
-    """Up to `limit` newest complete runs of the baseline's branch, the baseline among them, oldest first."""
+    """Up to `limit` newest complete runs of the baseline's branch, the baseline the newest, oldest first.
+
+    Nothing newer: the run being judged may be stored already, and its change must not widen its own interval.
+    """
     reader = _Reader()
     found: list[Run] = []
     for run in reader.runs(stored_files(storage)):
-        if run.branch == baseline.branch and not run.interrupted:
+        if run.branch == baseline.branch and not run.interrupted and run.datetime <= baseline.datetime:
             found.append(run)
         if len(found) == limit:
             break

@@ -25,11 +25,12 @@ MIN_ROUNDS, MAX_ROUNDS, BUDGET_S = 5, 20, 5.0
 
 def min_window_s(meter: Meter) -> float:
     """Shortest window that this meter reads to about 2 %."""
-    return max(MIN_WINDOW_S, *(RESOLUTIONS_PER_WINDOW * domain.resolution_s for domain in meter.domains.values()))
+    return max([MIN_WINDOW_S, *(RESOLUTIONS_PER_WINDOW * domain.resolution_s for domain in meter.domains.values())])
 
 
 def calls_per_window(call: Callable[[], object], window_s: float) -> tuple[int, float]:
     """How many calls fill `window_s`, and the seconds that one takes (unmetered; this is the warm-up too)."""
+    call()  # the first call may load, compile or fill a cache: it would make every later window too short
     calls = 1
     while True:
         start = time.perf_counter()
@@ -125,9 +126,9 @@ class RoundRecorder:
                 self._warm()
         if self.candle is not None and current.candle_first:
             current.candle = self._read_candle(self.candle)
-        self._in_window = True
         current.started_s = time.perf_counter()
         current.mark = self.meter.start()
+        self._in_window = True
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
@@ -181,14 +182,22 @@ class RoundRecorder:
             yield
         finally:
             total = self._windows.setdefault(name, {})
-            for domain, value in self.meter.stop(mark).items():
-                total[domain] = total.get(domain, 0.0) + value
+            read = self.meter.stop(mark)
+            for domain in self.meter.domains:
+                # One absent or negative part spoils the sum, which would otherwise look valid; a zero part is short.
+                part = read.get(domain, math.nan)
+                total[domain] = total.get(domain, 0.0) + (part if part >= 0 else math.nan)
             self._window_s[name] = self._window_s.get(name, 0.0) + time.perf_counter() - start
 
     def _read_candle(self, candle: Candle) -> tuple[Mapping[str, float], float]:
         start, mark = time.perf_counter(), self.meter.start()
-        for _ in range(self.candle_calls):
-            candle.run()
+        try:
+            for _ in range(self.candle_calls):
+                candle.run()
+        except BaseException:
+            with contextlib.suppress(MeterError):  # as in `abort`
+                self.meter.stop(mark)
+            raise
         return self.meter.stop(mark), time.perf_counter() - start
 
     def _keep(self, current: _Open, raw: Mapping[str, float], wall_s: float) -> None:
@@ -209,6 +218,8 @@ class RoundRecorder:
         candle = None
         if current.candle is not None:
             energy_j, seconds = current.candle
-            candle = Reading({k: v / self.candle_calls for k, v in energy_j.items()}, seconds / self.candle_calls)
-        reading = Reading(dict(raw), wall_s)
+            per_unit = {name: energy_j[name] / self.candle_calls for name in self.meter.domains}
+            candle = Reading(per_unit, seconds / self.candle_calls)
+        # Only what the meter declared was checked.
+        reading = Reading({name: raw[name] for name in self.meter.domains}, wall_s)
         self.rounds.append(Round(self.calls, current.duration_s, reading, candle, current.candle_first, windows))

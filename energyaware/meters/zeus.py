@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import platform
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,8 @@ from energyaware.records import Domain
 GPU_RESOLUTION_S = 0.1
 RAPL_RESOLUTION_S = 0.001
 SOC_RESOLUTION_S = 0.1
+
+_INSIDE_CPU_TOTAL = frozenset({"efficiency_core_manager_mj", "performance_core_manager_mj"})
 
 INSTALL = 'pip install "energyaware[gpu]"'
 
@@ -48,7 +51,7 @@ def _monitor() -> Any:
 def energies(measurement: Any) -> dict[str, float]:
     """Joules per domain out of a Zeus `Measurement`; a domain that Zeus does not read is left out.
 
-    Apple and Jetson report parts of one chip in millijoules: all parts together are the domain `soc`.
+    Apple and Jetson report parts of one chip in millijoules: its total, else all parts together, are the domain `soc`.
     """
     energy_j = {f"gpu{index}": float(value) for index, value in measurement.gpu_energy.items()}
     # One package needs no number; several do.
@@ -56,8 +59,10 @@ def energies(measurement: Any) -> dict[str, float]:
         for index, value in (values or {}).items():
             energy_j[kind if len(values) == 1 else f"{kind}{index}"] = float(value)
     if measurement.soc_energy is not None:
-        parts = [getattr(measurement.soc_energy, item.name) for item in fields(measurement.soc_energy)]
-        known = [part for part in parts if isinstance(part, int | float)]
+        parts = {item.name: getattr(measurement.soc_energy, item.name) for item in fields(measurement.soc_energy)}
+        # Jetson's total holds its CPU and GPU; Apple's CPU total holds the managers of its cores.
+        names = ["total_energy_mj"] if parts.get("total_energy_mj") is not None else parts.keys() - _INSIDE_CPU_TOTAL
+        known = [parts[name] for name in names if isinstance(parts[name], int | float)]
         if known:
             energy_j["soc"] = sum(known) / 1000
     return energy_j
@@ -104,7 +109,10 @@ class ZeusMeter:
     @staticmethod
     def _ask(call: Callable[[], Any]) -> Any:
         try:
-            return call()
+            with warnings.catch_warnings():
+                # Zeus warns of every zero; ours are counted, and a user's -W error must not make them a fault.
+                warnings.filterwarnings("ignore", "The energy consumption of one or more GPUs was measured as zero")
+                return call()
         except Exception as error:
             raise MeterError(
                 f"a hardware counter stopped answering ({type(error).__name__}: {error})",

@@ -26,6 +26,11 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
+def escaped(text: str) -> str:
+    """Such text for Markdown: it can break out of neither its line nor its cell, and is no HTML."""
+    return plain(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+
+
 def _variant(row: Row) -> str:
     variant = row.details[0].benchmark.variant if row.details else None
     return plain(variant.id if variant else row.name)

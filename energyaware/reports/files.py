@@ -12,7 +12,7 @@ from energyaware.baselines.gate import Judgement
 from energyaware.errors import CacheError
 from energyaware.ranking.score import Ranking
 from energyaware.records import Run
-from energyaware.reports.columns import Grams, plain
+from energyaware.reports.columns import Grams, escaped, plain
 from energyaware.reports.tables import MARKDOWN, gate_table, ranking_notes, ranking_table, remarks, totals_line
 
 CSV_COLUMNS = (
@@ -23,28 +23,23 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def _escaped(text: str) -> str:
-    """Names cannot break out of a Markdown line."""
-    return plain(text).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
-
-
 def markdown(
     run: Run, rankings: Sequence[Ranking], judgements: Sequence[Judgement], grams: Grams, baseline: str = ""
 ) -> str:
     """The run as GitHub Markdown: ranking, verdicts, totals, provenance."""
     lines = ["# Energy report", ""]
     for ranking in rankings:
-        lines += [f"## Ranking{f': {_escaped(ranking.group)}' if ranking.group else ''}", ""]
+        lines += [f"## Ranking{f': {escaped(ranking.group)}' if ranking.group else ''}", ""]
         lines += [ranking_table(ranking, grams, style=MARKDOWN), ""]
-        lines += [f"- {_escaped(note)}" for note in (*ranking_notes(ranking, run.totals), *remarks(ranking))] + [""]
+        lines += [f"- {escaped(note)}" for note in (*ranking_notes(ranking, run.totals), *remarks(ranking))] + [""]
     if judgements:
-        lines += ["## Verdicts", "", f"Baseline: {_escaped(baseline)}", "", gate_table(judgements, MARKDOWN), ""]
-        lines += [f"- {_escaped(item.row)}: {_escaped(item.reason)}" for item in judgements if item.reason] + [""]
-    lines += ["## Run", "", f"- {totals_line(run.totals)}"]
-    lines += [f"- {key}: {_escaped(value)}" for key, value in run.machine.items()]
-    lines += [f"- energyaware: {run.version}"]
+        lines += ["## Verdicts", "", f"Baseline: {escaped(baseline)}", "", gate_table(judgements, MARKDOWN), ""]
+        lines += [f"- {escaped(item.row)}: {escaped(item.reason)}" for item in judgements if item.reason] + [""]
+    lines += ["## Run", "", f"- {escaped(totals_line(run.totals))}"]
+    lines += [f"- {escaped(key)}: {escaped(value)}" for key, value in run.machine.items()]
+    lines += [f"- energyaware: {escaped(run.version)}"]
     if run.commit:
-        lines += [f"- commit: {_escaped(run.commit)}{' (dirty tree)' if run.dirty else ''}"]
+        lines += [f"- commit: {escaped(run.commit)}{' (dirty tree)' if run.dirty else ''}"]
     return "\n".join(lines) + "\n"
 
 
@@ -58,44 +53,45 @@ def csv_text(rankings: Sequence[Ranking], grams: Grams) -> str:
             for item in row.details:
                 bench = item.benchmark
                 variant = bench.variant
+                cells: dict[str, object] = {
+                    "group": bench.group,
+                    "row": row.name,
+                    "model": variant and variant.model,
+                    "precision": variant and variant.precision,
+                    "pruning": variant and variant.pruning,
+                    "task": bench.task,
+                    "phase": bench.phase,
+                    "rank": row.rank,
+                    "energy_per_request_j": item.energy_j,
+                    "energy_relative_standard_error": item.energy_error,
+                    "energy_per_token_j": item.energy_per_token_j,
+                    "source": bench.source,
+                    "meters": bench.meters,
+                    "latency_s": item.latency_s,
+                    "quality_name": item.quality_name,
+                    "quality": item.quality,
+                    "carbon_per_request_g": None if item.energy_j is None else grams(item.energy_j),
+                    "phi": row.phi,
+                    "rho": row.rho,
+                    "r": row.r,
+                    "r_low": row.r_low,
+                    "r_high": row.r_high,
+                    "first_probability": row.first_probability,
+                    "pareto": row.pareto,
+                    "rounds": len(bench.rounds),
+                    "discarded": sum(bench.discarded.values()),
+                    "requests": bench.work.requests,
+                    "tokens_in": bench.work.tokens_in,
+                    "tokens_out": bench.work.tokens_out,
+                    "flops": bench.work.flops,
+                    "weight_bytes": bench.work.weight_bytes,
+                    "peak_memory_bytes": bench.peak_memory_bytes,
+                    "candle": bench.candle,
+                    "layout": bench.layout,
+                    "remark": row.remark,
+                }
                 writer.writerow(
-                    {
-                        "group": bench.group,
-                        "row": row.name,
-                        "model": variant and variant.model,
-                        "precision": variant and variant.precision,
-                        "pruning": variant and variant.pruning,
-                        "task": bench.task,
-                        "phase": bench.phase,
-                        "rank": row.rank,
-                        "energy_per_request_j": item.energy_j,
-                        "energy_relative_standard_error": item.energy_error,
-                        "energy_per_token_j": item.energy_per_token_j,
-                        "source": bench.source,
-                        "meters": bench.meters,
-                        "latency_s": item.latency_s,
-                        "quality_name": item.quality_name,
-                        "quality": item.quality,
-                        "carbon_per_request_g": None if item.energy_j is None else grams(item.energy_j),
-                        "phi": row.phi,
-                        "rho": row.rho,
-                        "r": row.r,
-                        "r_low": row.r_low,
-                        "r_high": row.r_high,
-                        "first_probability": row.first_probability,
-                        "pareto": row.pareto,
-                        "rounds": len(bench.rounds),
-                        "discarded": sum(bench.discarded.values()),
-                        "requests": bench.work.requests,
-                        "tokens_in": bench.work.tokens_in,
-                        "tokens_out": bench.work.tokens_out,
-                        "flops": bench.work.flops,
-                        "weight_bytes": bench.work.weight_bytes,
-                        "peak_memory_bytes": bench.peak_memory_bytes,
-                        "candle": bench.candle,
-                        "layout": bench.layout,
-                        "remark": row.remark,
-                    }
+                    {name: plain(value) if isinstance(value, str) else value for name, value in cells.items()}
                 )
     return out.getvalue()
 
@@ -111,8 +107,11 @@ def write(folder: Path, texts: dict[str, str]) -> tuple[Path, ...]:
         for name, text in texts.items():
             target = folder / name
             draft = target.with_name(f".{name}.{os.getpid()}")
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(target)
+            try:
+                draft.write_text(text, encoding="utf-8")
+                draft.replace(target)
+            finally:
+                draft.unlink(missing_ok=True)
             written.append(target)
     except OSError as error:
         raise CacheError(

@@ -10,7 +10,7 @@ from energyaware.baselines.gate import Judgement
 from energyaware.config import METRICS
 from energyaware.ranking.score import FORMULA, Ranking, Row
 from energyaware.records import Domain, Totals
-from energyaware.reports.columns import COLUMNS, DROP_ORDER, Column, Grams, plain, sorted_rows
+from energyaware.reports.columns import COLUMNS, DROP_ORDER, Column, Grams, escaped, plain, sorted_rows
 from energyaware.units import ABSENT, percent, si
 
 MARKDOWN = "github"
@@ -32,6 +32,8 @@ def _cells(row: Row, columns: Sequence[Column], grams: Grams) -> list[list[str]]
 
 def _render(header: Sequence[str], body: Sequence[Sequence[str]], style: str) -> str:
     align = ["left"] * len(header)
+    if style == MARKDOWN:
+        body = [[escaped(cell) for cell in line] for line in body]
     return tabulate(body, headers=header, tablefmt=style, disable_numparse=True, colalign=align if body else None)
 
 
@@ -65,12 +67,13 @@ def ranking_table(
 
 def ranking_notes(ranking: Ranking, totals: Totals) -> list[str]:
     """What a reader must know to believe the table."""
-    scored = any(row.r is not None for row in ranking.rows)
-    notes = [
-        f"{FORMULA};  w = {ranking.weight:g}"
-        if scored
-        else "Ranked by energy alone: R needs a quality between 0 and 1 of every row (energy.record(quality=…))."
-    ]
+    notes = []
+    if any(row.r is not None for row in ranking.rows):
+        notes.append(f"{FORMULA};  w = {ranking.weight:g}")
+    elif any(row.rank is not None for row in ranking.rows):
+        notes.append(
+            "Ranked by energy alone: R needs a quality between 0 and 1 of every row (energy.record(quality=…))."
+        )
     if ranking.source:
         meters = sorted(
             {item.benchmark.meters for row in ranking.rows for item in row.details if item.benchmark.meters}
@@ -157,7 +160,7 @@ def gate_table(judgements: Sequence[Judgement], style: str = TERMINAL) -> str:
 def totals_line(totals: Totals) -> str:
     """One line: what this run cost."""
     if totals.energy_j is None:
-        spent = "energy of the whole run – (this meter reads one window at a time)"
+        spent = "energy of the whole run – (the meter gave no total)"
     else:
         spent = f"this run spent {si(totals.energy_j, 'J')} ({totals.source})"
     carbon = "" if totals.carbon_g is None else f", {si(totals.carbon_g, 'g')} CO₂e"

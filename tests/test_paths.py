@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from energyaware.errors import CacheError
+from energyaware.paths import CACHE_VARIABLE, cache_dir, writable_dir
+
+
+def test_the_variable_chooses_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "elsewhere"))
+    assert cache_dir() == tmp_path / "elsewhere"
+    assert not cache_dir().exists()
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, "~/models")
+    assert cache_dir() == tmp_path / "models"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_the_variable_the_platform_chooses(monkeypatch, value):
+    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(CACHE_VARIABLE, value)
+    assert cache_dir() == Path(platformdirs.user_cache_dir("energyaware"))
+
+
+def test_a_writable_folder_is_made_with_its_parents_and_left_empty(tmp_path):
+    folder = tmp_path / "a" / "b"
+    assert writable_dir(folder, "cache") == folder
+    assert writable_dir(folder, "cache") == folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/below"])
+def test_a_folder_that_cannot_be_made_is_named_with_a_remedy(tmp_path, name):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(CacheError, match="the report folder") as caught:
+        writable_dir(tmp_path / name, "report")
+    assert str(tmp_path / name) in caught.value.cause
+    assert CACHE_VARIABLE in caught.value.remedy
+    assert "--energy-report" in caught.value.remedy
