@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from energyaware.baselines.comparability import differing
+from energyaware.baselines.noise import session_noise
+from energyaware.baselines.values import raw_value, session_candle, session_value
 from energyaware.config import Limit
-from energyaware.records import Benchmark, Round, Run
-from energyaware.stats.location import Estimate, log_values, trimmed_mean
+from energyaware.records import Benchmark, Run
 from energyaware.stats.multiple import holm_levels
-from energyaware.stats.sessions import MIN_SESSIONS, control_slope, session_spread
 from energyaware.units import ABSENT
 
 Verdict = Literal["pass", "improved", "regressed", "inconclusive", "incomparable", "missing"]
@@ -29,9 +29,6 @@ Verdict = Literal["pass", "improved", "regressed", "inconclusive", "incomparable
 # Error rates: a false alarm anywhere in the suite; an increase of the limit that gets through, per benchmark.
 SUITE_ALPHA = 0.01
 BETA = 0.01
-# Standard deviation between sessions of identical code after the candle, where no history tells.
-DEFAULT_SPREADS = {"matmul": 0.03, "interpreter": 0.04}
-OTHER_SPREAD = 0.08
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def judge(
 
     Args:
         limits_of: limits of a benchmark by its full name.
-        history: runs of the baseline's branch, oldest first; from `MIN_SESSIONS` on they give the session spread.
+        history: runs of the baseline's branch, oldest first; five or more give the spread between sessions.
         expected: whether a benchmark that only the baseline has should have run here (False: it was deselected).
         failed: benchmarks whose test failed here.
     """
@@ -112,6 +109,8 @@ def judge(
             elif limit.kind == "exact":
                 done.append(_exact(start, limit, other, item))
             elif limit.kind == "quality":
+                if limit.metric not in item.quality and limit.metric not in other.quality:
+                    continue  # a suite-wide limit says nothing about a benchmark that has no such quality
                 done.append(_quality(start, limit, other, item))
             else:
                 outcome = _noisy(start, limit, other, item, history, candidate.machine)
@@ -130,69 +129,6 @@ def judge(
     return tuple(sorted(done, key=lambda item: order[item.fullname]))
 
 
-def _per_request(item: Benchmark) -> int:
-    return item.work.requests or 1
-
-
-def round_value(metric: str, item: Round) -> float:
-    """Raw value of one call: joules (`energy`) or seconds (`latency`)."""
-    return (item.reading.total_j if metric == "energy" else item.duration_s) / item.calls
-
-
-def _candle_value(metric: str, item: Round) -> float | None:
-    if item.candle is None:
-        return None
-    return item.candle.total_j if metric == "energy" else item.candle.duration_s
-
-
-def session_value(item: Benchmark, metric: str, slope: float) -> Estimate | None:
-    """Log of one session's value per request, with `slope` times the log of the candle beside each round taken out."""
-    if metric == "memory":
-        return Estimate(math.log(item.peak_memory_bytes), None, 1) if item.peak_memory_bytes else None
-    if not item.rounds:
-        return None
-    values = log_values([round_value(metric, entry) / _per_request(item) for entry in item.rounds])
-    candles = [_candle_value(metric, entry) for entry in item.rounds]
-    if slope and all(candle is not None for candle in candles):
-        controls = log_values([candle for candle in candles if candle is not None])
-        values = [value - slope * control for value, control in zip(values, controls, strict=True)]
-    return trimmed_mean(values)
-
-
-def raw_value(item: Benchmark, metric: str) -> float | None:
-    """What people read: mean of the raw rounds per request, without the candle."""
-    if metric == "memory":
-        return float(item.peak_memory_bytes) if item.peak_memory_bytes else None
-    estimate = session_value(item, metric, 0.0)
-    return math.exp(estimate.centre) if estimate else None
-
-
-def _learnt(
-    item: Benchmark, metric: str, history: Sequence[Run], machine: Mapping[str, str]
-) -> tuple[float, float | None, int]:
-    """Slope, session spread and number of sessions, from the comparable part of the history."""
-    sessions = [
-        entry
-        for run in history
-        for entry in run.benchmarks
-        if entry.fullname == item.fullname
-        and entry.outcome == "passed"
-        and entry.rounds
-        and differing(item, entry, machine, run.machine) is None
-    ]
-    if metric == "memory" or len(sessions) < MIN_SESSIONS:
-        return 1.0, None, len(sessions)
-    values = [estimate.centre for entry in sessions if (estimate := session_value(entry, metric, 0.0))]
-    candles = []
-    for entry in sessions:
-        controls = [value for item_ in entry.rounds if (value := _candle_value(metric, item_)) is not None]
-        if controls:
-            candles.append(trimmed_mean(log_values(controls)).centre)
-    slope = control_slope(values, candles) if len(candles) == len(values) else 1.0
-    normalised = [estimate.centre for entry in sessions if (estimate := session_value(entry, metric, slope))]
-    return slope, session_spread(normalised), len(sessions)
-
-
 def _noisy(
     start: Judgement,
     limit: Limit,
@@ -202,20 +138,19 @@ def _noisy(
     machine: Mapping[str, str],
 ) -> _Pending | Judgement:
     metric = limit.metric
-    slope, spread, sessions = _learnt(candidate, metric, history, machine)
-    before, now = session_value(baseline, metric, slope), session_value(candidate, metric, slope)
+    noise = session_noise(candidate, metric, history, machine)
+    before, now = session_value(baseline, metric, noise.slope), session_value(candidate, metric, noise.slope)
     raw_before, raw_now = raw_value(baseline, metric), raw_value(candidate, metric)
     start = replace(start, baseline=raw_before, candidate=raw_now)
     if before is None or now is None or raw_before is None:
         sides = [name for name, side in (("the baseline", before), ("this run", now)) if side is None]
         return replace(start, verdict="incomparable", reason=f"{metric}: no valid reading in {' and '.join(sides)}")
-    if spread is None:
-        spread, degrees = DEFAULT_SPREADS.get(candidate.candle.split("/")[0], OTHER_SPREAD), math.inf
-    else:
-        degrees = float(sessions - 2)  # one for the mean, one for the slope
+    candles = session_candle(baseline, metric), session_candle(candidate, metric)
+    moved = candles[1] - candles[0] if candles[0] is not None and candles[1] is not None else 0.0
     within = (before.standard_error or 0.0) ** 2 + (now.standard_error or 0.0) ** 2
+    error = math.sqrt(noise.variance(moved) + within)
     log_limit = math.log1p(limit.value if limit.relative else limit.value / raw_before)
-    return _Pending(start, now.centre - before.centre, math.sqrt(2 * spread**2 + within), degrees, log_limit)
+    return _Pending(start, now.centre - before.centre, error, noise.degrees, log_limit)
 
 
 def _quantile(level: float, degrees: float) -> float:

@@ -45,7 +45,15 @@ def open_meter(name: str, core_watts: float | None, registered: Mapping[str, Met
         MeterError: the meter cannot be opened here.
     """
     if name in registered:
-        return registered[name]()
+        try:
+            return registered[name]()
+        except MeterError:
+            raise
+        except Exception as error:
+            raise MeterError(
+                f"the meter {name} of another plugin cannot be opened ({type(error).__name__}: {error})",
+                "see that plugin, or use --energy-meter=cpu-time",
+            ) from error
     if name == "auto":
         return best_available(core_watts)
     if name == "cpu-time":

@@ -34,7 +34,9 @@ class Detail:
     """One task of one row, raw numbers for people.
 
     Attributes:
-        energy_j: joules per request; `energy_error` is the relative standard error of its mean over rounds.
+        energy_j: joules per request, raw.
+        energy_error: half of its 95 % interval over rounds, relative.
+        latency_s: seconds of one call.
         quality: what entered ρ, with its metric's name.
     """
 
@@ -98,7 +100,7 @@ def detail(benchmark: Benchmark) -> Detail:
     energy = error = latency = None
     if benchmark.rounds:
         estimate = trimmed_mean(log_values([item.reading.total_j / item.calls for item in benchmark.rounds]))
-        energy, error = math.exp(estimate.centre) / requests, estimate.standard_error
+        energy, error = math.exp(estimate.centre) / requests, estimate.half_width
         times = trimmed_mean(log_values([item.duration_s / item.calls for item in benchmark.rounds]))
         latency = math.exp(times.centre)
     name, quality = quality_of(benchmark)
@@ -129,11 +131,10 @@ def _rank_group(group: str, benchmarks: Sequence[Benchmark], weight: float, seed
         reason = "not ranked: its group was read by different meters"
         rows = [replace(row, remark=row.remark or reason) for row in rows]
     valid = [row for row in rows if not row.remark]
-    front = pareto_front(valid)
     if valid:
         ranked = _scored(valid, by_row, weight, normalised, np.random.default_rng(seed))
-        rows = [ranked.get(row.name, row) for row in rows]
-    rows = [replace(row, pareto=row.name in front) for row in rows]
+        front = pareto_front(list(ranked.values()))
+        rows = [replace(ranked.get(row.name, row), pareto=row.name in front) for row in rows]
     rows.sort(key=lambda row: (row.rank is None, -(row.r if row.r is not None else row.phi or 0.0)))
     sources = sorted({str(item.source) for item in benchmarks if item.source})
     return Ranking(group, tuple(rows), weight, winners_by_weight(rows), normalised, " and ".join(sources))
@@ -146,6 +147,8 @@ def _problem(items: Sequence[Benchmark], tasks: set[str]) -> str:
             return f"error: {item.error}" if item.error else "its test failed"
         if not item.rounds:
             return "no valid reading: " + (", ".join(f"{n} × {why}" for why, n in item.discarded.items()) or "no round")
+    if len({item.task for item in items}) < len(items):
+        return "not ranked: two benchmarks of one task; give them different tasks or groups"
     absent = tasks - {item.task for item in items}
     if absent:
         return f"not ranked: lacks the task {', '.join(sorted(absent))}"
@@ -251,25 +254,15 @@ def _scored(
     return scored
 
 
-def _plane(row: Row) -> tuple[float, float] | None:
-    """Energy (log, mean over tasks) and quality (mean over tasks) of a row, or None where one is absent."""
-    energies = [item.energy_j for item in row.details]
-    qualities = [item.quality for item in row.details]
-    if any(value is None for value in (*energies, *qualities)) or not energies:
-        return None
-    mean_log = math.fsum(math.log(value) for value in energies if value) / len(energies)
-    return mean_log, math.fsum(value for value in qualities if value is not None) / len(qualities)
-
-
 def pareto_front(rows: Sequence[Row]) -> frozenset[str]:
-    """Rows that no other row beats in energy or quality without losing in the other."""
-    points = {row.name: point for row in rows if (point := _plane(row)) is not None}
+    """Rows that no other row beats in φ or ρ without losing in the other; rows without both are left out."""
+    points = {row.name: (row.phi, row.rho) for row in rows if row.phi is not None and row.rho is not None}
     return frozenset(
         name
-        for name, (energy, quality) in points.items()
+        for name, (phi, rho) in points.items()
         if not any(
-            other_energy <= energy and other_quality >= quality and (other_energy, other_quality) != (energy, quality)
-            for other_energy, other_quality in points.values()
+            other_phi >= phi and other_rho >= rho and (other_phi, other_rho) != (phi, rho)
+            for other_phi, other_rho in points.values()
         )
     )
 

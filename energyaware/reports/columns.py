@@ -39,7 +39,7 @@ def _variant(row: Row) -> str:
 def _energy(item: Detail, grams: Grams) -> str:  # noqa: ARG001 - one signature for all columns
     if item.energy_j is None:
         return si(None, "J")
-    error = "" if item.energy_error is None else f" ±{percent(1.96 * item.energy_error)}"
+    error = "" if item.energy_error is None else f" ±{percent(item.energy_error)}"
     return si(item.energy_j, "J") + error
 
 

@@ -17,7 +17,7 @@ from energyaware.reports.tables import MARKDOWN, gate_table, ranking_notes, rank
 
 CSV_COLUMNS = (
     "group", "row", "model", "precision", "pruning", "task", "phase", "rank", "energy_per_request_j",
-    "energy_relative_standard_error", "energy_per_token_j", "source", "meters", "latency_s", "quality_name", "quality",
+    "energy_relative_half_width_95", "energy_per_token_j", "source", "meters", "latency_s", "quality_name", "quality",
     "carbon_per_request_g", "phi", "rho", "r", "r_low", "r_high", "first_probability", "pareto", "rounds", "discarded",
     "requests", "tokens_in", "tokens_out", "flops", "weight_bytes", "peak_memory_bytes", "candle", "layout", "remark",
 )  # fmt: skip
@@ -63,7 +63,7 @@ def csv_text(rankings: Sequence[Ranking], grams: Grams) -> str:
                     "phase": bench.phase,
                     "rank": row.rank,
                     "energy_per_request_j": item.energy_j,
-                    "energy_relative_standard_error": item.energy_error,
+                    "energy_relative_half_width_95": item.energy_error,
                     "energy_per_token_j": item.energy_per_token_j,
                     "source": bench.source,
                     "meters": bench.meters,

@@ -13,11 +13,27 @@ TRIM = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A centre, its standard error (None for one value), and how many values it rests on."""
+    """A centre and how sure it is.
+
+    Attributes:
+        standard_error: None where too few values tell.
+        count: values it rests on.
+        degrees: degrees of freedom of the standard error.
+    """
 
     centre: float
     standard_error: float | None
     count: int
+    degrees: int = 0
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the 95 % interval, by Student's t; None without a standard error."""
+        if self.standard_error is None:
+            return None
+        from scipy import stats  # here, as importing it takes long
+
+        return float(stats.t.isf(0.025, self.degrees)) * self.standard_error
 
 
 def trimmed_mean(values: Sequence[float], trim: float = TRIM) -> Estimate:
@@ -39,7 +55,7 @@ def trimmed_mean(values: Sequence[float], trim: float = TRIM) -> Estimate:
         return Estimate(centre, None, count)
     winsorised = np.clip(ordered, ordered[cut], ordered[count - cut - 1])
     spread = float(np.sqrt(((winsorised - winsorised.mean()) ** 2).sum() / (kept * (kept - 1))))
-    return Estimate(centre, spread, count)
+    return Estimate(centre, spread, count, kept - 1)
 
 
 def log_values(values: Sequence[float]) -> list[float]:

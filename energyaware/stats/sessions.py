@@ -10,6 +10,12 @@ import numpy as np
 MIN_SESSIONS = 5
 
 
+def squares(values: Sequence[float]) -> float:
+    """Sum of squared deviations from the mean."""
+    array = np.asarray(values, dtype=float)
+    return float(((array - array.mean()) ** 2).sum())
+
+
 def control_slope(values: Sequence[float], controls: Sequence[float]) -> float:
     """Slope of a control variate on the log scale, between 0 and 1; 1 where fewer than `MIN_SESSIONS` sessions tell.
 
@@ -22,7 +28,7 @@ def control_slope(values: Sequence[float], controls: Sequence[float]) -> float:
     if len(values) < MIN_SESSIONS:
         return 1.0
     x, c = np.asarray(values, dtype=float), np.asarray(controls, dtype=float)
-    variance = float(((c - c.mean()) ** 2).sum())
+    variance = squares(controls)
     if variance == 0:
         return 1.0
     return float(np.clip(((x - x.mean()) * (c - c.mean())).sum() / variance, 0.0, 1.0))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyaware.ranking.score import Detail, Row, Winner, detail, pareto_front, quality_of, rank, winners_by_weight
+from energyaware.ranking.score import Row, Winner, detail, pareto_front, quality_of, rank, winners_by_weight
 from energyaware.records import Domain, Variant, Work
 
 
@@ -276,17 +276,13 @@ coarse = st.integers(1, 5)
 
 @settings(max_examples=60)
 @given(points=st.lists(st.tuples(coarse, coarse), max_size=8))
-def test_the_front_is_what_nobody_dominates(bench, points):
-    item = bench("x")
-    rows = [
-        Row("", f"r{index}", (Detail(item, float(energy), None, None, None, quality / 5, "accuracy"),))
-        for index, (energy, quality) in enumerate(points)
-    ]
+def test_the_front_is_what_nobody_dominates(points):
+    rows = [Row("", f"r{index}", (), phi=phi / 5, rho=rho / 5) for index, (phi, rho) in enumerate(points)]
     dominated = {
         index
-        for index, (energy, quality) in enumerate(points)
-        for other_energy, other_quality in points
-        if other_energy <= energy and other_quality >= quality and (other_energy < energy or other_quality > quality)
+        for index, (phi, rho) in enumerate(points)
+        for other_phi, other_rho in points
+        if other_phi >= phi and other_rho >= rho and (other_phi > phi or other_rho > rho)
     }
     assert pareto_front(rows) == {f"r{index}" for index in range(len(points)) if index not in dominated}
 

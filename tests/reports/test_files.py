@@ -95,7 +95,7 @@ def test_csv_has_a_line_per_benchmark_with_every_column(bench, ranking_of):
 def test_what_is_absent_is_an_empty_cell_and_never_a_zero(bench, ranking_of):
     (line,) = table(csv_text([ranking_of(bench("a", quality=None, count=0, domains={}))], grams))
     empty = {
-        "rank", "energy_per_request_j", "energy_relative_standard_error", "energy_per_token_j", "source", "latency_s",
+        "rank", "energy_per_request_j", "energy_relative_half_width_95", "energy_per_token_j", "source", "latency_s",
         "quality", "carbon_per_request_g", "phi", "rho", "r", "r_low", "r_high", "first_probability", "requests",
         "tokens_in", "tokens_out", "flops", "weight_bytes", "peak_memory_bytes",
     }  # fmt: skip

@@ -21,7 +21,7 @@ def test_the_centre_is_scipys_trimmed_mean(values, trim):
 def test_yuens_standard_error_by_hand():
     # n = 10, cut 2 at each end: winsorised 3 3 3 4 5 6 7 8 8 8, mean 5.5, squared deviations sum to 42.5, h = 6.
     values = [1, 2, 3, 4, 5, 6, 7, 8, 9, 100]
-    assert trimmed_mean(values) == Estimate(pytest.approx(5.5), pytest.approx(math.sqrt(42.5 / (6 * 5))), 10)
+    assert trimmed_mean(values) == Estimate(pytest.approx(5.5), pytest.approx(math.sqrt(42.5 / (6 * 5))), 10, 5)
 
 
 def test_without_a_trim_it_is_the_classical_standard_error():
@@ -63,3 +63,9 @@ def test_the_standard_error_is_right_on_average():
 
 def test_log_values():
     assert log_values([1.0, math.e]) == pytest.approx([0.0, 1.0])
+
+
+def test_the_interval_is_students():
+    estimate = trimmed_mean([1.0, 2.0, 3.0, 4.0, 5.0])  # cut 1 at each end: h = 3, two degrees of freedom
+    assert estimate.half_width == pytest.approx(4.302653 * estimate.standard_error, rel=1e-6)
+    assert trimmed_mean([1.0]).half_width is None

@@ -1,0 +1,69 @@
+"""How much two sessions of identical code differ: learnt from stored sessions, else a documented default."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from energyaware.baselines.comparability import differing
+from energyaware.baselines.values import session_candle, session_value
+from energyaware.records import Benchmark, Run
+from energyaware.stats.sessions import MIN_SESSIONS, control_slope, session_spread, squares
+
+# Standard deviation between sessions of identical code after the candle, where no history tells; see
+# `python -m benchmarks.promises.sessions`.
+DEFAULT_SPREADS = {"matmul": 0.03, "interpreter": 0.04}
+OTHER_SPREAD = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class SessionNoise:
+    """What is known about sessions of identical code.
+
+    Attributes:
+        slope: how much of the candle's log is taken out.
+        spread: standard deviation of what remains, between sessions.
+        degrees: degrees of freedom of `spread`; infinite for a default.
+        control_squares: sum of squared deviations of the sessions' candles, by which the slope is uncertain; infinite
+            for a slope that was not fitted.
+    """
+
+    slope: float
+    spread: float
+    degrees: float
+    control_squares: float
+
+    def variance(self, candle_difference: float) -> float:
+        """Variance of the difference of two sessions, whose log candles differ by `candle_difference`."""
+        return self.spread**2 * (2 + candle_difference**2 / self.control_squares)
+
+
+def session_noise(item: Benchmark, metric: str, history: Sequence[Run], machine: Mapping[str, str]) -> SessionNoise:
+    """Learn from the sessions of `history` that were measured as `item` was; under `MIN_SESSIONS`, the default."""
+    default = DEFAULT_SPREADS.get(item.candle.split("/")[0], OTHER_SPREAD)
+    unknown = SessionNoise(1.0, default, math.inf, math.inf)
+    if metric == "memory":
+        return unknown
+    sessions = [
+        entry
+        for run in history
+        for entry in run.benchmarks
+        if entry.fullname == item.fullname
+        and entry.outcome == "passed"
+        and entry.rounds
+        and differing(item, entry, machine, run.machine) is None
+    ]
+    if len(sessions) < MIN_SESSIONS:
+        return unknown
+    candles = [value for entry in sessions if (value := session_candle(entry, metric)) is not None]
+    slope, control_squares = 1.0, math.inf
+    if len(candles) == len(sessions):
+        raw = [value.centre for entry in sessions if (value := session_value(entry, metric, 0.0))]
+        slope, control_squares = control_slope(raw, candles), squares(candles) or math.inf
+    remaining = [value.centre for entry in sessions if (value := session_value(entry, metric, slope))]
+    spread = session_spread(remaining)
+    if spread is None:
+        return unknown
+    # One degree of freedom goes to the mean, one to the slope.
+    return SessionNoise(slope, spread, float(len(sessions) - 2), control_squares)
