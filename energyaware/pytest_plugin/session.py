@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from energyaware.baselines.codec import to_json
 from energyaware.baselines.gate import Judgement, failing, judge
 from energyaware.baselines.store import Baseline, find_baseline, history
 from energyaware.config import EnergyConfig, Limit, TestSettings, parse_marker
-from energyaware.errors import EnergyAwareError
+from energyaware.errors import EnergyAwareError, MeterError
 from energyaware.measure.machine import describe
 from energyaware.measure.rounds import invalid, min_window_s
 from energyaware.meters.base import Meter
@@ -150,7 +151,7 @@ class EnergySession:
         """Show our errors without a traceback, and keep benchmarks of failed tests out of every baseline."""
         report = yield
         if call.excinfo is not None and isinstance(call.excinfo.value, EnergyAwareError):
-            report.longrepr = f"{item.nodeid}\n{call.excinfo.value}"
+            report.longrepr = str(call.excinfo.value)
         if report.failed and call.excinfo is not None and "energy" in getattr(item, "fixturenames", ()):
             self._failed.setdefault(item.nodeid, _first_line(call.excinfo.value))
             benchmark = getattr(item, "funcargs", {}).get("benchmark")
@@ -204,7 +205,10 @@ class EnergySession:
         )  # fmt: skip
         if not self.meter.nests:
             return empty
-        raw = self.meter.stop(self._span)
+        try:
+            raw = self.meter.stop(self._span)
+        except MeterError:  # it died on the way: its benchmarks have said so, and the finished ones are to be stored
+            return empty
         if invalid(raw, self.meter.domains) is not None:
             return empty
         energy_j = sum(raw.values())
@@ -242,7 +246,8 @@ class EnergySession:
         if self.config.getoption("collectonly") or not hasattr(self, "meter"):
             return
         run = self.run()
-        self.meter.close()
+        with contextlib.suppress(MeterError):
+            self.meter.close()
         self.rankings = rank(run.benchmarks, self.settings.weight)
         if self.settings.compare is not None:
             self.judgements = judge(

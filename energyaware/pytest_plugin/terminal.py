@@ -23,7 +23,9 @@ def summarize(reporter: pytest.TerminalReporter, session: EnergySession, run: Ru
     width = reporter._tw.fullwidth
 
     def lines(text: str, **style: bool) -> None:
-        for line in textwrap.wrap(plain(text), width, subsequent_indent="  ") or [""]:
+        # Ids and paths stay whole, so that they can be copied.
+        wrapper = textwrap.TextWrapper(width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+        for line in wrapper.wrap(plain(text)):
             reporter.write_line(line, **style)
 
     settings = session.settings
