@@ -59,9 +59,9 @@ def session_noise(item: Benchmark, metric: str, history: Sequence[Run], machine:
     candles = [value for entry in sessions if (value := session_candle(entry, metric)) is not None]
     slope, control_squares = 1.0, math.inf
     if len(candles) == len(sessions):
-        raw = [value.centre for entry in sessions if (value := session_value(entry, metric, 0.0))]
+        raw = [found.centre for entry in sessions if (found := session_value(entry, metric, 0.0))]
         slope, control_squares = control_slope(raw, candles), squares(candles) or math.inf
-    remaining = [value.centre for entry in sessions if (value := session_value(entry, metric, slope))]
+    remaining = [found.centre for entry in sessions if (found := session_value(entry, metric, slope))]
     spread = session_spread(remaining)
     if spread is None:
         return unknown

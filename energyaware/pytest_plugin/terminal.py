@@ -64,7 +64,7 @@ def _verdicts(reporter: pytest.TerminalReporter, session: EnergySession, lines: 
         lines(f"baseline: {baseline.run.path}{state} ({baseline.chosen})")
         for problem in baseline.skipped:
             lines(f"skipped: {problem}", yellow=True)
-    reporter.write_line(gate_table(session.judgements))
+    reporter.write_line(gate_table(session.judgements, width=reporter._tw.fullwidth))
     for item in session.judgements:
         if item.reason:
             lines(f"{item.row} {item.limit}: {item.verdict}, {item.reason}")

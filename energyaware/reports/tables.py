@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tabulate import tabulate
 
@@ -30,11 +30,20 @@ def _cells(row: Row, columns: Sequence[Column], grams: Grams) -> list[list[str]]
     return lines
 
 
-def _render(header: Sequence[str], body: Sequence[Sequence[str]], style: str) -> str:
-    align = ["left"] * len(header)
-    if style == MARKDOWN:
-        body = [[escaped(cell) for cell in line] for line in body]
-    return tabulate(body, headers=header, tablefmt=style, disable_numparse=True, colalign=align if body else None)
+def _fitted(table: Mapping[str, Sequence[str]], droppable: Sequence[str], width: int | None, style: str) -> str:
+    """Columns (name to title and cells) as text, without those of `droppable` that must go for it to fit `width`."""
+    left = dict(table)
+    for name in (None, *droppable):
+        if name is not None:
+            left.pop(name)
+        header, *body = zip(*left.values(), strict=True)
+        if style == MARKDOWN:
+            body = [tuple(map(escaped, line)) for line in body]
+        align = ["left"] * len(header) if body else None
+        text = tabulate(body, headers=header, tablefmt=style, disable_numparse=True, colalign=align)
+        if width is None or max(map(len, text.splitlines())) <= width:
+            break
+    return text
 
 
 def ranking_table(
@@ -54,15 +63,9 @@ def ranking_table(
     """
     by_name = {column.name: column for column in COLUMNS}
     columns = [by_name[name] for name in names] if names else list(COLUMNS)
-    rows = sorted_rows(ranking.rows, sort)
-    droppable = [] if names else list(DROP_ORDER)
-    while True:
-        body = [line for row in rows for line in _cells(row, columns, grams)]
-        text = _render([column.title for column in columns], body, style)
-        if width is None or not droppable or max(map(len, text.splitlines())) <= width:
-            return text
-        dropped = droppable.pop(0)
-        columns = [column for column in columns if column.name != dropped]
+    lines = [line for row in sorted_rows(ranking.rows, sort) for line in _cells(row, columns, grams)]
+    table = {column.name: [column.title, *cells] for column, *cells in zip(columns, *lines, strict=True)}
+    return _fitted(table, () if names else DROP_ORDER, width, style)
 
 
 def ranking_notes(ranking: Ranking, totals: Totals) -> list[str]:
@@ -138,23 +141,24 @@ def _interval(item: Judgement) -> str:
     return f"{first} … {second}"
 
 
-def gate_table(judgements: Sequence[Judgement], style: str = TERMINAL) -> str:
-    """Verdict per benchmark and metric."""
-    header = ["verdict", "benchmark", "limit", "baseline", "now", "change", "interval", "catches"]
-    body = [
-        [
-            item.verdict.upper() if item.verdict == "regressed" else item.verdict,
-            plain(item.row),
-            item.limit,
-            _amount(item.metric, item.baseline),
-            _amount(item.metric, item.candidate),
-            _change(item, item.effect),
-            _interval(item),
-            ABSENT if item.decidable is None else percent(item.decidable, signed=True),
-        ]
-        for item in judgements
-    ]
-    return _render(header, body, style)
+# What goes first when the terminal is narrow.
+_GATE_DROP_ORDER = ("baseline", "now", "catches", "interval")
+
+
+def gate_table(judgements: Sequence[Judgement], style: str = TERMINAL, width: int | None = None) -> str:
+    """Verdict per benchmark and metric, no wider than `width` as long as columns can be left out."""
+    cells: dict[str, Callable[[Judgement], str]] = {
+        "verdict": lambda item: item.verdict.upper() if item.verdict == "regressed" else item.verdict,
+        "benchmark": lambda item: plain(item.row),
+        "limit": lambda item: item.limit,
+        "baseline": lambda item: _amount(item.metric, item.baseline),
+        "now": lambda item: _amount(item.metric, item.candidate),
+        "change": lambda item: _change(item, item.effect),
+        "interval": _interval,
+        "catches": lambda item: ABSENT if item.decidable is None else percent(item.decidable, signed=True),
+    }
+    table = {title: [title, *map(cell, judgements)] for title, cell in cells.items()}
+    return _fitted(table, _GATE_DROP_ORDER, width, style)
 
 
 def totals_line(totals: Totals) -> str:
