@@ -1,0 +1,1 @@
+"""The suite people run, and the project's own promises."""
