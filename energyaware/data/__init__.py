@@ -1,0 +1,1 @@
+"""Datasets: the embedded network-fault corpus and readers of real files."""
