@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
+
+from energyaware.errors import TaskError
+from energyaware.examples import Dataset, Example
+from energyaware.models.tokenizer import train_tokenizer
+from energyaware.tasks.rca import Rca, encode, evaluate, padding_side_of, predict, rca_for, workload
+
+LABELS = ("fiber", "fan", "clock")
+EXAMPLES = tuple(Example(f"t-{n}", "alder los " * (1 + n % 4) + "storm", LABELS[n % 3], f"t-{n}") for n in range(10))
+DATASET = Dataset("toy", "0" * 64, LABELS, EXAMPLES, (), EXAMPLES)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([f"{e.text} cause: {e.label}" for e in EXAMPLES], LABELS)
+
+
+@pytest.fixture(scope="module", params=["gpt2", "mistral"])
+def model(request, tokenizer):
+    torch.manual_seed(0)
+    if request.param == "gpt2":
+        config = GPT2Config(
+            vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=2, initializer_range=0.3
+        )
+        return GPT2LMHeadModel(config).eval()
+    config = MistralConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        initializer_range=0.3,
+    )
+    return MistralForCausalLM(config).eval()
+
+
+def one_by_one(model, tokenizer, task):
+    """Label log-probabilities without any batching, padding or shortcut."""
+    rows = []
+    for example in EXAMPLES:
+        ids = torch.tensor([tokenizer(task.prompt(example))["input_ids"]])
+        labels = [tokenizer(f" {label}", add_special_tokens=False)["input_ids"][0] for label in task.answers]
+        with torch.inference_mode():
+            rows.append(model(input_ids=ids).logits[0, -1, labels].log_softmax(-1))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("batch_size", [1, 4, 10])
+def test_padding_and_batching_change_no_answer(model, tokenizer, side, batch_size):
+    task = Rca(LABELS)
+    expected = one_by_one(model, tokenizer, task)
+    with torch.inference_mode():
+        for batch in encode(task, tokenizer, EXAMPLES, batch_size, side):
+            assert torch.allclose(predict(model, batch), expected[list(batch.positions)], atol=1e-5)
+
+
+def test_batches_hold_every_example_once_sorted_by_length(tokenizer):
+    batches = encode(Rca(LABELS), tokenizer, EXAMPLES, 4)
+    assert sorted(p for b in batches for p in b.positions) == list(range(10))
+    lengths = [int(n) for b in batches for n in b.attention_mask.sum(dim=1)]
+    assert lengths == sorted(lengths)
+    assert sum(b.tokens_in for b in batches) == sum(
+        len(tokenizer(Rca(LABELS).prompt(e))["input_ids"]) for e in EXAMPLES
+    )
+
+
+def test_evaluate_agrees_with_one_by_one(model, tokenizer):
+    log_probs = one_by_one(model, tokenizer, Rca(LABELS))
+    scores = evaluate(model, tokenizer, DATASET, EXAMPLES, batch_size=3)
+    for n, example in enumerate(EXAMPLES):
+        assert scores.predicted[n] == LABELS[int(log_probs[n].argmax())]
+        assert scores.correct[n] == int(scores.predicted[n] == example.label)
+        assert scores.nll[n] == pytest.approx(-float(log_probs[n, LABELS.index(example.label)]), abs=1e-4)
+    assert scores.accuracy == sum(scores.correct) / 10
+    assert scores.mean_nll == pytest.approx(sum(scores.nll) / 10)
+    assert 0 <= scores.macro_f1 <= 1
+
+
+def test_nll_is_normalized_over_the_labels_only(model, tokenizer):
+    (batch,) = encode(Rca(LABELS), tokenizer, EXAMPLES, 10)
+    with torch.inference_mode():
+        assert torch.allclose(predict(model, batch).exp().sum(dim=1), torch.ones(10))
+
+
+def test_both_architectures_take_padding_in_front(model):
+    assert padding_side_of(model) == "left"
+
+
+def test_without_explicit_positions_padding_goes_behind():
+    class Alibi(torch.nn.Module):
+        def forward(self, input_ids, attention_mask=None): ...
+
+    assert padding_side_of(Alibi()) == "right"
+
+
+def test_workload_repeats_itself(model, tokenizer):
+    task = rca_for(DATASET, tokenizer)
+    work = workload(model, tokenizer, task, EXAMPLES, 4)
+    assert work.requests == 4
+    middle = sorted(EXAMPLES, key=lambda e: len(task.prompt(e)))[(len(EXAMPLES) - 4) // 2 :][:4]
+    assert work.tokens_in == sum(len(tokenizer(task.prompt(e))["input_ids"]) for e in middle)
+    assert torch.equal(work(), work())
+    assert not work().requires_grad
+
+
+@pytest.mark.parametrize("batch_size", [0, 11])
+def test_workload_of_a_size_that_cannot_be_met(model, tokenizer, batch_size):
+    with pytest.raises(TaskError, match="for a batch of"):
+        workload(model, tokenizer, Rca(LABELS), EXAMPLES, batch_size)
+
+
+def test_labels_that_begin_alike_become_letters(tokenizer):
+    alike = Dataset("alike", "0" * 64, ("zq one", "zq two"), (), (), ())
+    task = rca_for(alike, tokenizer)
+    example = Example("x", "alder los", "zq two")
+    assert task.letters
+    assert "A) zq one B) zq two" in task.prompt(example)
+    assert task.answer(example) == " B"
+
+
+def test_words_answer_where_they_can(tokenizer):
+    task = rca_for(DATASET, tokenizer)
+    assert not task.letters
+    assert task.name == "rca"
+    assert task.answer(EXAMPLES[0]) == " fiber"
+
+
+def test_too_many_labels_that_begin_alike(tokenizer):
+    many = Dataset("many", "0" * 64, tuple(f"zq {n}" for n in range(27)), (), (), ())
+    with pytest.raises(TaskError, match="27 labels"):
+        rca_for(many, tokenizer)
+
+
+def test_one_label_is_no_task(tokenizer):
+    with pytest.raises(TaskError, match="at least two"):
+        rca_for(Dataset("one", "0" * 64, ("fan",), (), (), ()), tokenizer)
+
+
+def test_unknown_label_of_an_example(tokenizer):
+    with pytest.raises(TaskError, match="does not know: rain"):
+        encode(Rca(LABELS), tokenizer, [Example("x", "alder", "rain")], 1)
+
+
+def test_nothing_to_score(model, tokenizer):
+    with pytest.raises(TaskError, match="no examples"):
+        evaluate(model, tokenizer, DATASET, (), 4)
+
+
+def test_an_untrained_model_is_about_as_good_as_chance(tokenizer):
+    torch.manual_seed(0)
+    plain = GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=2)
+    ).eval()
+    scores = evaluate(plain, tokenizer, DATASET, EXAMPLES, batch_size=10)
+    assert scores.mean_nll == pytest.approx(math.log(3), abs=0.2)
