@@ -1,0 +1,1 @@
+"""Language models: the catalogue, the embedded architectures and how a model is loaded."""
