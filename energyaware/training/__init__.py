@@ -1,0 +1,1 @@
+"""Training of the embedded models: one loop that can be killed and goes on where it was."""

@@ -1,0 +1,1 @@
+"""Variants: model × precision × pruning, put together into something that runs."""

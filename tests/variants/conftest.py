@@ -1,0 +1,53 @@
+"""Tiny random models of the two architectures whose linear maps are stored differently."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
+
+
+def tiny_gpt2(layers: int = 2):
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=96, n_embd=64, n_layer=layers, n_head=4, n_positions=32, bos_token_id=0, eos_token_id=0
+    )
+    return GPT2LMHeadModel(config).eval()
+
+
+def tiny_mistral(layers: int = 2):
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=96,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        sliding_window=None,
+        tie_word_embeddings=True,
+    )
+    return MistralForCausalLM(config).eval()
+
+
+@pytest.fixture(params=["gpt2", "mistral"])
+def make_model(request):
+    """A function (layers=2) → model, once per architecture."""
+    return {"gpt2": tiny_gpt2, "mistral": tiny_mistral}[request.param]
+
+
+@pytest.fixture
+def gpt2():
+    return tiny_gpt2()
+
+
+@pytest.fixture
+def mistral():
+    return tiny_mistral()
+
+
+@pytest.fixture
+def ids():
+    """Token ids, batch 2 × 5 tokens."""
+    return torch.arange(10).view(2, 5)
