@@ -1,0 +1,1 @@
+"""Our own promises, each as a script that measures whether it holds."""
