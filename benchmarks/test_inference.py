@@ -46,6 +46,7 @@ def test_rca(
         fingerprints={"dataset": dataset.fingerprint} | ({"weights": model.fingerprint} if model.fingerprint else {}),
         traits={"device": device, "weight dtype": loaded.weight_dtype, "compute dtype": loaded.compute_dtype},
         notes=(
+            *dataset.notes,
             *loaded.notes,
             *((f"computes in {loaded.compute_dtype}",) if loaded.compute_dtype != loaded.weight_dtype else ()),
         ),

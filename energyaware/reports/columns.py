@@ -47,10 +47,10 @@ def _carbon(item: Detail, grams: Grams) -> str:
     return si(None if item.energy_j is None else grams(item.energy_j), "g")
 
 
-def _r(row: Row) -> str:
-    if row.r is None or row.r_low is None or row.r_high is None:
-        return fixed(row.r)
-    return f"{row.r:.3f} [{row.r_low:.3f}, {row.r_high:.3f}]"
+def _interval(row: Row) -> str:
+    if row.r_low is None or row.r_high is None:
+        return fixed(None)
+    return f"{row.r_low:.3f} … {row.r_high:.3f}"
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -65,13 +65,14 @@ COLUMNS: tuple[Column, ...] = (
     Column("carbon", "CO₂e/request", task=_carbon),
     Column("phi", "φ", row=lambda row: fixed(row.phi)),
     Column("rho", "ρ", row=lambda row: fixed(row.rho)),
-    Column("r", "R [95 %]", row=_r),
+    Column("r", "R", row=lambda row: fixed(row.r)),
+    Column("interval", "95 % of R", row=_interval),
     Column("first", "P(first)", row=lambda row: fixed(row.first_probability, 2)),
     Column("pareto", "Pareto", row=lambda row: "◆" if row.pareto else ""),
 )
 NAMES = tuple(column.name for column in COLUMNS)
 # What goes first when the terminal is narrow; the files always hold every column.
-DROP_ORDER = ("carbon", "first", "source", "token", "task", "rho", "phi", "r", "pareto")
+DROP_ORDER = ("carbon", "first", "source", "interval", "token", "task", "rho", "phi", "pareto", "r")
 SORTS = ("r", "energy", "latency", "accuracy", "variant")
 
 

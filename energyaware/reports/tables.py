@@ -30,17 +30,25 @@ def _cells(row: Row, columns: Sequence[Column], grams: Grams) -> list[list[str]]
     return lines
 
 
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    header, *body = [[escaped(cell) for cell in line] for line in lines]
+    return tabulate(body, headers=header, tablefmt=MARKDOWN, disable_numparse=True)
+
+
+def _plain(lines: Sequence[Sequence[str]]) -> str:
+    # tabulate pads headers by two, which costs a narrow terminal a column: so the header is a row with a rule below.
+    header, *body = tabulate(lines, tablefmt="plain", disable_numparse=True).splitlines()
+    return "\n".join([header, "-" * max(map(len, (header, *body))), *body])
+
+
 def _fitted(table: Mapping[str, Sequence[str]], droppable: Sequence[str], width: int | None, style: str) -> str:
     """Columns (name to title and cells) as text, without those of `droppable` that must go for it to fit `width`."""
     left = dict(table)
     for name in (None, *droppable):
         if name is not None:
             left.pop(name)
-        header, *body = zip(*left.values(), strict=True)
-        if style == MARKDOWN:
-            body = [tuple(map(escaped, line)) for line in body]
-        align = ["left"] * len(header) if body else None
-        text = tabulate(body, headers=header, tablefmt=style, disable_numparse=True, colalign=align)
+        lines = list(zip(*left.values(), strict=True))
+        text = _markdown(lines) if style == MARKDOWN else _plain(lines)
         if width is None or max(map(len, text.splitlines())) <= width:
             break
     return text
