@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,7 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     command: Command = parsed.call
     try:
-        return command(parsed)
+        status = command(parsed)
+        sys.stdout.flush()
     except EnergyAwareError as error:
         print(f"energyaware: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `energyaware rank RUN | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
