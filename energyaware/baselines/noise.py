@@ -13,8 +13,8 @@ from energyaware.stats.sessions import MIN_SESSIONS, control_slope, session_spre
 
 # Standard deviation between sessions of identical code after the candle, where no history tells. Measured twice by
 # `python -m benchmarks.promises.sessions --sessions 10`: 2.3 and 1.9 % for matrix products beside `matmul`. Beside
-# `interpreter`, the default candle, loops, regular expressions and JSON spread by 0.6 to 4.5 %, but allocation-heavy and
-# NumPy work by 10 to 21 %, which no default covers: 7 % lies between, and five stored sessions replace it.
+# `interpreter`, the default candle, loops, regular expressions and JSON spread by 0.6 to 4.5 %, but allocation-heavy
+# and NumPy work by 10 to 21 %, which no default covers: 7 % lies between, and five stored sessions replace it.
 DEFAULT_SPREADS = {"matmul": 0.03, "interpreter": 0.07}
 OTHER_SPREAD = 0.08
 
