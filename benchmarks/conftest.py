@@ -38,18 +38,22 @@ def _dataset(source: str) -> Dataset:
     return load_dataset(source)
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every benchmark that asks for `variant` the grid; what the user got wrong is said before anything runs."""
-    if "variant" not in metafunc.fixturenames:
-        return
-    config = config_of(metafunc.config)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say what the user got wrong before anything runs."""
+    config = config_of(session.config)
     try:
-        variants = variants_of(config)
+        variants_of(config)
         writable_dir(cache_dir(), "cache")
         _dataset(config.data)
     except EnergyAwareError as error:
         raise pytest.UsageError(str(error)) from None
-    metafunc.parametrize("variant", variants, ids=[variant.id for variant in variants])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give every benchmark that asks for `variant` the grid."""
+    if "variant" in metafunc.fixturenames:
+        variants = variants_of(config_of(metafunc.config))
+        metafunc.parametrize("variant", variants, ids=[variant.id for variant in variants])
 
 
 @pytest.fixture(scope="session")
