@@ -14,6 +14,7 @@ from energyaware.errors import OptionError
 
 Suite = Literal["quick", "full"]
 SUITES: tuple[Suite, ...] = ("quick", "full")
+SORTS = ("r", "energy", "latency", "accuracy", "variant")
 DEFAULT_LIMIT = "energy:5%"
 # `--energy-compare` without a value.
 NEWEST_ANCESTOR = ""

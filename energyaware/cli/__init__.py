@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from energyaware import __version__
+from energyaware.config import SORTS
 from energyaware.errors import EnergyAwareError
 
 Command = Callable[[argparse.Namespace], int]
@@ -33,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     rank = commands.add_parser("rank", help="print the ranking of a stored run again, for any weight")
     rank.add_argument("run", help="a file that --benchmark-save, -autosave or -json wrote")
     rank.add_argument("--weight", type=float, help="w of R = w·φ + (1−w)·ρ; else the one of the run")
-    rank.add_argument("--sort", choices=("r", "energy", "latency", "accuracy", "variant"), default="r")
+    rank.add_argument("--sort", choices=SORTS, default="r")
     rank.set_defaults(call=_rank)
     models = commands.add_parser("models", help="the catalogue, and which embedded models are trained")
     models.set_defaults(call=_models)

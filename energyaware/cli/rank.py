@@ -10,7 +10,7 @@ from energyaware.errors import OptionError
 from energyaware.ranking.score import rank
 from energyaware.reports.columns import plain
 from energyaware.reports.tables import ranking_notes, ranking_table, remarks, totals_line
-from energyaware.units import JOULES_PER_KWH
+from energyaware.units import kwh
 
 
 def show(path: Path, weight: float | None, sort: str) -> int:
@@ -30,7 +30,7 @@ def show(path: Path, weight: float | None, sort: str) -> int:
     width = shutil.get_terminal_size().columns
 
     def grams(energy_j: float) -> float:
-        return energy_j / JOULES_PER_KWH * (per_kwh if per_kwh is not None else float("nan"))
+        return kwh(energy_j) * (per_kwh if per_kwh is not None else float("nan"))
 
     for ranking in rank(run.benchmarks, weight):
         print(plain(ranking.group) or "ranking")

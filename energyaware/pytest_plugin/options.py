@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from energyaware.config import DEFAULT_LIMIT, NEWEST_ANCESTOR, SUITES, EnergyConfig, Suite, parse_limits
+from energyaware.config import DEFAULT_LIMIT, NEWEST_ANCESTOR, SORTS, SUITES, EnergyConfig, Suite, parse_limits
 from energyaware.errors import OptionError
 
 
@@ -150,7 +150,7 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         compare=compare,
         limits=limits,
         strict=bool(config.getoption("energy_strict")) or bool(config.getini("energy_strict")),
-        sort=_choice(config, "energy_sort", ("r", "energy", "latency", "accuracy", "variant")),
+        sort=_choice(config, "energy_sort", SORTS),
         columns=_columns(config),
         report_dir=config.rootpath / report if report else None,
         core_watts=watts,

@@ -73,7 +73,6 @@ COLUMNS: tuple[Column, ...] = (
 NAMES = tuple(column.name for column in COLUMNS)
 # What goes first when the terminal is narrow; the files always hold every column.
 DROP_ORDER = ("carbon", "first", "source", "interval", "token", "task", "rho", "phi", "pareto", "r")
-SORTS = ("r", "energy", "latency", "accuracy", "variant")
 
 
 def _sort_value(item: Detail, sort: str) -> float | None:

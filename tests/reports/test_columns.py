@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyaware.reports.columns import COLUMNS, DROP_ORDER, NAMES, SORTS, escaped, plain, sorted_rows
+from energyaware.config import SORTS
+from energyaware.reports.columns import COLUMNS, DROP_ORDER, NAMES, escaped, plain, sorted_rows
 
 
 @given(st.text(st.characters()))
