@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
 
 
 def tiny_gpt2(layers: int = 2):
+    # Imported here and below: most tests need no torch, whose import takes seconds.
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=96, n_embd=64, n_layer=layers, n_head=4, n_positions=32, bos_token_id=0, eos_token_id=0
@@ -16,6 +18,9 @@ def tiny_gpt2(layers: int = 2):
 
 
 def tiny_mistral(layers: int = 2):
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
     torch.manual_seed(0)
     config = MistralConfig(
         vocab_size=96,
@@ -50,4 +55,6 @@ def mistral():
 @pytest.fixture
 def ids():
     """Token ids, batch 2 × 5 tokens."""
+    import torch
+
     return torch.arange(10).view(2, 5)
