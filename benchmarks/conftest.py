@@ -31,6 +31,14 @@ def variants_of(config: EnergyConfig) -> tuple[Variant, ...]:
     return full_grid(names) if config.suite == "full" else quick_grid(names)
 
 
+def phase_variants_of(config: EnergyConfig) -> tuple[Variant, ...]:
+    """The variants whose phases are metered: all in the full suite, else the first model's unpruned ones."""
+    variants = variants_of(config)
+    if config.suite == "full":
+        return variants
+    return tuple(item for item in variants if item.model == variants[0].model and item.pruning == "dense")
+
+
 @functools.cache
 def _dataset(source: str) -> Dataset:
     from energyaware.data.source import load_dataset
@@ -50,10 +58,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every benchmark that asks for `variant` the grid."""
-    if "variant" in metafunc.fixturenames:
-        variants = variants_of(config_of(metafunc.config))
-        metafunc.parametrize("variant", variants, ids=[variant.id for variant in variants])
+    """Give every benchmark that asks for `variant` the grid, and `phase_variant` its part for phases."""
+    for name, grid in (("variant", variants_of), ("phase_variant", phase_variants_of)):
+        if name in metafunc.fixturenames:
+            variants = grid(config_of(metafunc.config))
+            metafunc.parametrize(name, variants, ids=[variant.id for variant in variants])
 
 
 @pytest.fixture(scope="session")

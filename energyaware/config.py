@@ -170,8 +170,10 @@ class EnergyConfig:
     Attributes:
         compare: None: do not compare; `NEWEST_ANCESTOR`: the default baseline; else FILE, NUM, NAME or BRANCH.
         limits: what `--energy-fail` or the ini file says; gated only when comparing.
+        net: take idle power off measured joules.
         report_dir: where Markdown and CSV go.
         rounds: rounds per benchmark; None leaves it to the time one round takes.
+        turns: descriptor of the line to `energyaware compare`, which gives this worker its turns; None without one.
     """
 
     measure: bool
@@ -188,5 +190,7 @@ class EnergyConfig:
     columns: tuple[str, ...]
     report_dir: Path | None
     core_watts: float | None
+    net: bool
     country: str | None
     rounds: int | None
+    turns: int | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 SCHEMA_VERSION = 1
@@ -18,6 +18,10 @@ Outcome = Literal["passed", "failed"]
 
 # What neither `-k` nor a file name can hold; a slash parts owner and name of a model.
 _ID_LETTERS = str.maketrans({"/": "--", "\\": "--", ":": "_", "%": "_"})
+
+
+CONTENDED_SHARE = 0.1
+"""A round in which others took more than this share of the CPU's time is marked."""
 
 
 def is_valid_energy(energy_j: float) -> bool:
@@ -61,6 +65,35 @@ class Reading:
         """Sum over domains, in joules."""
         return sum(self.energy_j.values())
 
+    def above_idle_j(self, idle_w: Mapping[str, float]) -> float:
+        """`total_j` without what these domains draw when nothing runs, `idle_w` watts each."""
+        return self.total_j - self.duration_s * sum(idle_w.get(domain, 0.0) for domain in self.energy_j)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundState:
+    """What else the machine did during a round; None where nobody can tell.
+
+    Attributes:
+        steal_share: CPU time that the hypervisor gave to others, as a share of all cores' time.
+        others_share: CPU time of other processes, as a share of all cores' time.
+        gpu_temperature_c: hottest GPU in use at the end of the round.
+        gpu_clock_mhz: lowest SM clock of the GPUs in use at the end of the round.
+        foreign_gpu_processes: ids of other processes that computed on these GPUs.
+    """
+
+    steal_share: float | None = None
+    others_share: float | None = None
+    gpu_temperature_c: float | None = None
+    gpu_clock_mhz: float | None = None
+    foreign_gpu_processes: tuple[int, ...] = ()
+
+    @property
+    def contended(self) -> bool:
+        """Whether others took so much of the machine that the round is suspect."""
+        taken = (self.steal_share or 0.0) + (self.others_share or 0.0)
+        return taken > CONTENDED_SHARE or bool(self.foreign_gpu_processes)
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -69,6 +102,7 @@ class Round:
     Attributes:
         duration_s: wall time of the calls alone.
         windows: readings of the named windows opened inside the calls.
+        state: what else the machine did meanwhile; None where nobody looked.
     """
 
     calls: int
@@ -77,6 +111,7 @@ class Round:
     candle: Reading | None = None
     candle_first: bool = False
     windows: Mapping[str, Reading] = field(default_factory=dict)
+    state: RoundState | None = None
 
     def __post_init__(self) -> None:
         if self.calls < 1:
@@ -110,18 +145,35 @@ class Work:
     Attributes:
         flops: floating-point operations of one call (a multiply-add counts as two).
         weight_bytes: bytes of weights as stored.
+        kv_bytes: bytes of the key and value cache at the end of one call.
+        read_bytes: least bytes that one call must read: the weights once per forward pass, and the cache as it grows.
     """
 
     flops: int | None = None
     weight_bytes: int | None = None
+    kv_bytes: int | None = None
+    read_bytes: int | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
     requests: int | None = None
 
     def __post_init__(self) -> None:
-        for count in (self.flops, self.weight_bytes, self.tokens_in, self.tokens_out, self.requests):
+        for count in (getattr(self, item.name) for item in fields(self)):
             if count is not None and count < 0:
                 raise ValueError(f"a count of {count}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What this machine can do at most, at a row's working-set size: measured, not from a data sheet.
+
+    Attributes:
+        flops_per_s: rate of large matrix products in the row's compute dtype.
+        bytes_per_s: rate at which memory of the row's working-set size is read.
+    """
+
+    flops_per_s: float | None = None
+    bytes_per_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +192,10 @@ class Benchmark:
         fingerprints: SHA-256 of dataset, weights and benchmark source; part of comparability.
         traits: further conditions that must agree (device, weight and compute dtype).
         notes: what a reader must know (`zeros run dense`).
+        samples: name to single observations of all rounds (`ttft_s`, `tpot_s`), for percentiles.
+        ceiling: what the machine can do at most at this row's size.
+        idle_w: watts per domain that are taken off its joules when they are read; empty: joules are whole. Stored
+            readings are always whole.
     """
 
     fullname: str
@@ -162,6 +218,9 @@ class Benchmark:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     traits: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    ceiling: Ceiling = field(default_factory=Ceiling)
+    idle_w: Mapping[str, float] = field(default_factory=dict)
     outcome: Outcome = "passed"
     error: str = ""
 
@@ -198,6 +257,7 @@ class Totals:
     Attributes:
         harness_share: share of the metered energy that went to candles, layout draws and bookkeeping.
         intensity_g_per_kwh: carbon intensity used, with its origin in `intensity_source`.
+        idle_w: what measured domains drew at the start of the run while nothing ran, in watts.
     """
 
     energy_j: float | None = None
@@ -207,6 +267,7 @@ class Totals:
     intensity_g_per_kwh: float | None = None
     intensity_source: str = ""
     harness_share: float | None = None
+    idle_w: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from energyaware.errors import StoredRunError
-from energyaware.records import Benchmark, Totals
 
-T = TypeVar("T", Benchmark, Totals)
+T = TypeVar("T")
 
 
-def to_json(record: Benchmark | Totals) -> dict[str, Any]:
+def to_json(record: object) -> dict[str, Any]:
     """The record as plain JSON types (dict, list, tuple, str, int, float, bool, None)."""
     data: dict[str, Any] = msgspec.to_builtins(record)
     return data

@@ -27,6 +27,7 @@ def _conditions(
     yield "meter", baseline.meters, candidate.meters
     yield "source", baseline.source, candidate.source
     yield "candle", baseline.candle, candidate.candle
+    yield "idle power", _idle(baseline), _idle(candidate)
     for name in MACHINE_FIELDS:
         yield f"machine {name}", baseline_machine.get(name), machine.get(name)
     for name in sorted(candidate.domains):
@@ -36,6 +37,10 @@ def _conditions(
         yield name, baseline.traits.get(name), candidate.traits.get(name)
     for name in sorted({*baseline.fingerprints, *candidate.fingerprints}):
         yield f"fingerprint of {name}", baseline.fingerprints.get(name), candidate.fingerprints.get(name)
+
+
+def _idle(item: Benchmark) -> str:
+    return "taken off" if item.idle_w else "included"
 
 
 def _short(value: str | None) -> str:

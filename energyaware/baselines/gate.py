@@ -107,11 +107,11 @@ def judge(
             if difference:
                 done.append(replace(start, verdict="incomparable", reason=difference))
             elif limit.kind == "exact":
-                done.append(_exact(start, limit, other, item))
+                done.append(judge_exact(start, limit, other, item))
             elif limit.kind == "quality":
                 if limit.metric not in item.quality and limit.metric not in other.quality:
                     continue  # a suite-wide limit says nothing about a benchmark that has no such quality
-                done.append(_quality(start, limit, other, item))
+                done.append(judge_quality(start, limit, other, item))
             else:
                 outcome = _noisy(start, limit, other, item, history, candidate.machine)
                 (pending if isinstance(outcome, _Pending) else done).append(outcome)  # type: ignore[arg-type]
@@ -171,7 +171,7 @@ def _p_value(item: _Pending) -> float:
     return _tail(item.effect / item.standard_error, item.degrees)
 
 
-def _ratio(log_ratio: float) -> float:
+def ratio(log_ratio: float) -> float:
     """A log ratio as a ratio; beyond what a float holds it stays at its largest power."""
     return math.expm1(min(log_ratio, 700.0))
 
@@ -200,10 +200,10 @@ def _decide(pending: Sequence[_Pending]) -> list[Judgement]:
             replace(
                 item.judgement,
                 verdict=verdict,
-                effect=_ratio(item.effect),
-                low=_ratio(low),
-                high=_ratio(high),
-                decidable=_ratio(decidable),
+                effect=ratio(item.effect),
+                low=ratio(low),
+                high=ratio(high),
+                decidable=ratio(decidable),
                 reason=reason,
             )
         )
@@ -214,7 +214,8 @@ def _absent(metric: str, before: float | None, now: float | None) -> str:
     return f"{metric}: {ABSENT if before is None else before} in the baseline, {ABSENT if now is None else now} now"
 
 
-def _exact(start: Judgement, limit: Limit, baseline: Benchmark, candidate: Benchmark) -> Judgement:
+def judge_exact(start: Judgement, limit: Limit, baseline: Benchmark, candidate: Benchmark) -> Judgement:
+    """Gate a count, which has no noise."""
     field = "flops" if limit.metric == "flops" else "weight_bytes"
     before, now = getattr(baseline.work, field), getattr(candidate.work, field)
     start = replace(start, baseline=before, candidate=now)
@@ -231,7 +232,7 @@ def _exact(start: Judgement, limit: Limit, baseline: Benchmark, candidate: Bench
     return replace(start, verdict=verdict, effect=now / before - 1)
 
 
-def _quality(start: Judgement, limit: Limit, baseline: Benchmark, candidate: Benchmark) -> Judgement:
+def judge_quality(start: Judgement, limit: Limit, baseline: Benchmark, candidate: Benchmark) -> Judgement:
     """Gate the observed drop on the same test set, which is the population; its interval is for the reader."""
     metric = limit.metric
     before, now = baseline.quality.get(metric), candidate.quality.get(metric)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def output(root: Path, *arguments: str) -> str | None:
     """Standard output of a git command, or None where it failed or git is absent."""
     try:
         done = subprocess.run(
@@ -21,10 +21,10 @@ def commit_of(root: Path, name: str) -> str | None:
     """The commit that a branch, tag or hash names, or None."""
     if name.startswith("-"):
         return None
-    return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    return output(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
 
 
 def ancestors(root: Path, commit: str, limit: int = 5000) -> frozenset[str]:
     """`commit` and what it descends from: the newest `limit` hashes, in one call however many runs are stored."""
-    listed = _git(root, "rev-list", f"--max-count={limit}", "--end-of-options", commit)
+    listed = output(root, "rev-list", f"--max-count={limit}", "--end-of-options", commit)
     return frozenset((listed or "").split())

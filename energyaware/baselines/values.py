@@ -11,20 +11,20 @@ from energyaware.stats.location import Estimate, log_values, trimmed_mean
 def round_value(item: Benchmark, metric: str, entry: Round) -> float:
     """Raw value of one round: joules per request (`energy`) or seconds per call (`latency`)."""
     if metric == "energy":
-        return entry.reading.total_j / entry.calls / (item.work.requests or 1)
+        return entry.reading.above_idle_j(item.idle_w) / entry.calls / (item.work.requests or 1)
     return entry.duration_s / entry.calls
 
 
-def candle_value(metric: str, entry: Round) -> float | None:
+def candle_value(item: Benchmark, metric: str, entry: Round) -> float | None:
     """The candle's joules or seconds beside a round, per unit of the candle."""
     if entry.candle is None:
         return None
-    return entry.candle.total_j if metric == "energy" else entry.candle.duration_s
+    return entry.candle.above_idle_j(item.idle_w) if metric == "energy" else entry.candle.duration_s
 
 
 def session_candle(item: Benchmark, metric: str) -> float | None:
     """Log of one session's candle; None where a round has none."""
-    values = [candle_value(metric, entry) for entry in item.rounds]
+    values = [candle_value(item, metric, entry) for entry in item.rounds]
     known = [value for value in values if value is not None]
     return trimmed_mean(log_values(known)).centre if known and len(known) == len(values) else None
 
@@ -36,7 +36,7 @@ def session_value(item: Benchmark, metric: str, slope: float) -> Estimate | None
     if not item.rounds:
         return None
     values = log_values([round_value(item, metric, entry) for entry in item.rounds])
-    candles = [candle_value(metric, entry) for entry in item.rounds]
+    candles = [candle_value(item, metric, entry) for entry in item.rounds]
     if slope and all(candle is not None for candle in candles):
         controls = log_values([candle for candle in candles if candle is not None])
         values = [value - slope * control for value, control in zip(values, controls, strict=True)]

@@ -27,6 +27,12 @@ def _models(arguments: argparse.Namespace) -> int:  # noqa: ARG001 - one signatu
     return show()
 
 
+def _compare(arguments: argparse.Namespace) -> int:
+    from energyaware.cli.compare import run
+
+    return run(arguments, arguments.pytest_arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="energyaware", description="Energy of language models: rank stored runs.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -36,14 +42,31 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("--weight", type=float, help="w of R = w·φ + (1−w)·ρ; else the one of the run")
     rank.add_argument("--sort", choices=SORTS, default="r")
     rank.set_defaults(call=_rank)
+    compare = commands.add_parser("compare", help="measure two revisions side by side: did this branch make it worse?")
+    from energyaware.cli.compare import add_arguments
+
+    add_arguments(compare)
+    compare.set_defaults(call=_compare)
     models = commands.add_parser("models", help="the catalogue, and which embedded models are trained")
     models.set_defaults(call=_models)
     return parser
 
 
+def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What is for us, and what follows `--`."""
+    if "--" not in arguments:
+        return arguments, []
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on standard error and exit status 2."""
-    parsed = _parser().parse_args(arguments)
+    own, pytest_arguments = _parted(list(sys.argv[1:] if arguments is None else arguments))
+    parsed = _parser().parse_args(own)
+    if pytest_arguments and parsed.command != "compare":
+        _parser().error("only compare passes arguments after -- to pytest")
+    parsed.pytest_arguments = pytest_arguments
     command: Command = parsed.call
     try:
         status = command(parsed)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from energyaware.errors import MeterError
 from energyaware.measure.candle import Candle
-from energyaware.meters.base import Meter
-from energyaware.records import Reading, Round, is_valid_energy
+from energyaware.measure.contention import Observer
+from energyaware.meters.base import Meter, start_on_tick
+from energyaware.records import Reading, Round, RoundState, is_valid_energy
 
 RESOLUTIONS_PER_WINDOW = 50
 # Shorter windows are ruled by timer interrupts and cache state, however fine the meter.
@@ -82,6 +83,8 @@ class RoundRecorder:
         candle_calls: units of the candle per window.
         before_round: lays weights out anew; unmetered, followed by one unmetered `warm` call.
         rng: draws the order of candle and workload.
+        idle_w: watts that are taken off each domain when joules are read; a round that is not above them is discarded.
+        observer: looks at the machine beside each round.
 
     Raises:
         MeterError: from any of the three, when the device stops answering.
@@ -97,6 +100,8 @@ class RoundRecorder:
         rng: random.Random,
         before_round: Callable[[], object] | None = None,
         warm: Callable[[], object] | None = None,
+        idle_w: Mapping[str, float] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.meter = meter
         self.candle = candle
@@ -108,6 +113,8 @@ class RoundRecorder:
         self._rng = rng
         self._before_round = before_round
         self._warm = warm
+        self.idle_w = dict(idle_w or {})
+        self._observer = observer
         self._open: _Open | None = None
         self._in_window = False
         self._windows: dict[str, dict[str, float]] = {}
@@ -120,14 +127,16 @@ class RoundRecorder:
         self._window_s.clear()
         if self.meter.nests:
             current.span = self.meter.start()
+        if self._observer is not None:
+            self._observer.start()
         if self._before_round is not None:
             self._before_round()
             if self._warm is not None:
                 self._warm()
         if self.candle is not None and current.candle_first:
             current.candle = self._read_candle(self.candle)
+        current.mark = start_on_tick(self.meter)
         current.started_s = time.perf_counter()
-        current.mark = self.meter.start()
         self._in_window = True
 
     @contextlib.contextmanager
@@ -145,12 +154,14 @@ class RoundRecorder:
         current = self._open
         if current is None:
             return
-        raw = self.meter.stop(current.mark)
+        # Before the stop, which may wait for a step of the counter and takes that waiting off.
         wall_s = time.perf_counter() - current.started_s
+        raw = self.meter.stop(current.mark)
         self._in_window = False
         if self.candle is not None and not current.candle_first:
             current.candle = self._read_candle(self.candle)
-        self._keep(current, raw, wall_s)
+        state = self._observer.stop() if self._observer is not None else None
+        self._keep(current, raw, wall_s, state)
         if self.meter.nests:
             whole = self.meter.stop(current.span)
             if invalid(raw, self.meter.domains) is None and invalid(whole, self.meter.domains) is None:
@@ -190,7 +201,8 @@ class RoundRecorder:
             self._window_s[name] = self._window_s.get(name, 0.0) + time.perf_counter() - start
 
     def _read_candle(self, candle: Candle) -> tuple[Mapping[str, float], float]:
-        start, mark = time.perf_counter(), self.meter.start()
+        mark = start_on_tick(self.meter)
+        start = time.perf_counter()
         try:
             for _ in range(self.candle_calls):
                 candle.run()
@@ -198,9 +210,10 @@ class RoundRecorder:
             with contextlib.suppress(MeterError):  # as in `abort`
                 self.meter.stop(mark)
             raise
-        return self.meter.stop(mark), time.perf_counter() - start
+        wall_s = time.perf_counter() - start
+        return self.meter.stop(mark), wall_s
 
-    def _keep(self, current: _Open, raw: Mapping[str, float], wall_s: float) -> None:
+    def _keep(self, current: _Open, raw: Mapping[str, float], wall_s: float, state: RoundState | None) -> None:
         reason = invalid(raw, self.meter.domains)
         if reason is None and current.candle is not None:
             reason = invalid(current.candle[0], self.meter.domains)
@@ -222,4 +235,7 @@ class RoundRecorder:
             candle = Reading(per_unit, seconds / self.candle_calls)
         # Only what the meter declared was checked.
         reading = Reading({name: raw[name] for name in self.meter.domains}, wall_s)
-        self.rounds.append(Round(self.calls, current.duration_s, reading, candle, current.candle_first, windows))
+        if any(item is not None and item.above_idle_j(self.idle_w) <= 0 for item in (reading, candle)):
+            self.discarded["not above idle power"] += 1
+            return
+        self.rounds.append(Round(self.calls, current.duration_s, reading, candle, current.candle_first, windows, state))

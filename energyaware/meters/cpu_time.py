@@ -1,22 +1,26 @@
-"""`cpu-time`: an estimate from the CPU seconds of the process.
+"""`cpu-time`: an estimate from the CPU seconds of the process and all that it started.
 
-    energy = power per core × CPU seconds (all threads, finished children) + DRAM power × wall seconds
+    energy = power per core × CPU seconds (`process_tree`) + DRAM power × wall seconds
 
 It has nanosecond resolution and does not see other processes. It is seconds times a constant: it sees no AMX, dtype or
-frequency power, so it can neither judge DVFS nor tell two instructions of equal length apart.
+frequency power, so it can neither judge DVFS nor tell two instructions of equal length apart. Children that live are
+seen on Linux only.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from energyaware.meters.process_tree import ProcessTree
 from energyaware.records import Domain
 
 # Linux's clocks tick in nanoseconds, but the scheduler charges a running thread when it is asked or preempted; what two
 # reads 1 µs apart show is the time the reads themselves take.
 RESOLUTION_S = 1e-6
+DOMAINS = ("cpu", "dram")
 
 
 class CorePower(NamedTuple):
@@ -33,40 +37,37 @@ class _Mark(NamedTuple):
     wall_s: float
 
 
-def _cpu_seconds() -> float:
-    """CPU seconds of this process, all threads, and of its children that have ended (kernel accounting)."""
-    seconds = time.process_time_ns() / 1e9
-    try:
-        import resource
-    except ImportError:  # Windows keeps no account of ended children
-        return seconds
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds + children.ru_utime + children.ru_stime
-
-
 class CpuTimeMeter:
-    """Estimates the domains `cpu` and `dram`."""
+    """Estimates the domains `cpu` and `dram`.
+
+    Args:
+        domains: which of the two, where a counter reads the other.
+        tree: adds up CPU seconds.
+    """
 
     name = "cpu-time"
     nests = True
 
-    def __init__(self, power: CorePower) -> None:
+    def __init__(self, power: CorePower, domains: Sequence[str] = DOMAINS, tree: ProcessTree | None = None) -> None:
         self.power = power
-        self.domains = {
-            "cpu": Domain(self.name, "estimated", RESOLUTION_S, f"{power.core_w:g} W per core: {power.core_origin}"),
-            "dram": Domain(self.name, "estimated", RESOLUTION_S, f"{power.dram_w:g} W: {power.dram_origin}"),
+        self._tree = tree or ProcessTree()
+        details = {
+            "cpu": f"{power.core_w:g} W per core: {power.core_origin}",
+            "dram": f"{power.dram_w:g} W: {power.dram_origin}",
         }
+        self.domains = {name: Domain(self.name, "estimated", RESOLUTION_S, details[name]) for name in domains}
 
     def start(self) -> _Mark:
         """Read both clocks, CPU time last: it ends nearest to the work."""
         wall_s = time.perf_counter()
-        return _Mark(_cpu_seconds(), wall_s)
+        return _Mark(self._tree.cpu_s(), wall_s)
 
     def stop(self, mark: _Mark) -> dict[str, float]:
         """Joules since `mark`."""
-        cpu_s = _cpu_seconds() - mark.cpu_s
+        cpu_s = self._tree.cpu_s() - mark.cpu_s
         wall_s = time.perf_counter() - mark.wall_s
-        return {"cpu": cpu_s * self.power.core_w, "dram": wall_s * self.power.dram_w}
+        energy_j = {"cpu": cpu_s * self.power.core_w, "dram": wall_s * self.power.dram_w}
+        return {name: energy_j[name] for name in self.domains}
 
     def close(self) -> None:
         """Nothing to release."""

@@ -46,8 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
         problem = check_timing(config, timing)
         if problem is not None:
             raise pytest.UsageError(problem)
-        session = EnergySession(config, settings)
-        manager.register(session, "energyaware-session")
+        if settings.turns is None:
+            manager.register(EnergySession(config, settings), "energyaware-session")
+        else:
+            from energyaware.pytest_plugin.turns import open_turns
+
+            manager.register(open_turns(config, settings, settings.turns), "energyaware-session")
     if timing or manager.hasplugin("codspeed"):
         from energyaware.pytest_plugin import fixture
 

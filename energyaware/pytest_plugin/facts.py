@@ -12,7 +12,9 @@ import pytest
 
 from energyaware.errors import OptionError
 from energyaware.measure.rounds import RoundRecorder
-from energyaware.records import Benchmark, Variant, Work
+from energyaware.records import Benchmark, Ceiling, Variant, Work
+
+_COUNTS = tuple(item.name for item in fields(Work))
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Facts:
         scores: metric to one value per example, for paired comparison; `example_ids` name the examples.
         trivial_quality: what a reader who looks at nothing scores (majority class); rows at or below it are not ranked.
         requests, tokens_in, tokens_out: of one call.
-        flops, weight_bytes: exact work of one call.
+        flops, weight_bytes, kv_bytes, read_bytes: exact work of one call, see `energyaware.records.Work`.
+        samples: name to single observations (`ttft_s`, `tpot_s`), for percentiles.
+        ceiling: the most that this machine could do, `energyaware.records.Ceiling`.
         variant, task, phase, group: what the row is; `group` is ranked together.
         fingerprints, traits: conditions that must agree before two runs are compared.
         notes: what a reader must know.
@@ -39,6 +43,10 @@ class Facts:
     tokens_out: int | None = None
     flops: int | None = None
     weight_bytes: int | None = None
+    kv_bytes: int | None = None
+    read_bytes: int | None = None
+    samples: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    ceiling: Ceiling = field(default_factory=Ceiling)
     variant: Variant | None = None
     task: str = ""
     phase: str = ""
@@ -69,7 +77,7 @@ class Facts:
                         f"energy.record({name}=…): {metric} is {value!r}, no finite number",
                         "leave out a quality that was not measured",
                     )
-        for name in ("requests", "tokens_in", "tokens_out", "flops", "weight_bytes"):
+        for name in _COUNTS:
             value = merged.get(name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
                 raise OptionError(
@@ -107,9 +115,12 @@ class Facts:
             scores={name: tuple(map(float, values)) for name, values in self.scores.items()},
             example_ids=tuple(self.example_ids),
             trivial_quality={name: float(value) for name, value in self.trivial_quality.items()},
-            work=Work(self.flops, self.weight_bytes, self.tokens_in, self.tokens_out, self.requests),
+            work=Work(**{name: getattr(self, name) for name in _COUNTS}),
             peak_memory_bytes=peak_memory_bytes,
             fingerprints=dict(fingerprints),
             traits=dict(self.traits),
             notes=tuple(self.notes),
+            samples={name: tuple(map(float, values)) for name, values in self.samples.items()},
+            ceiling=self.ceiling,
+            idle_w=dict(recorder.idle_w),
         )

@@ -67,6 +67,7 @@ class EnergyFixture:
             rounds: metered rounds; else the marker's, `--energy-rounds`, or as many as fit five seconds.
             warmup_rounds: unmetered calls before anything else.
             before_round: called before each round, followed by one unmetered call: lays weights out anew in memory.
+                Without it the heap is shifted, unless `setup` hands out what a further call would use up.
             layout: what `before_round` achieves, for the record (`redrawn every round`).
             candle: `interpreter`, `matmul` or `small-ops`: the reference work that resembles `target`; the marker wins.
 
@@ -77,14 +78,18 @@ class EnergyFixture:
             OptionError: an unknown candle.
             MeterError: the meter stopped answering.
         """
+        from energyaware.measure.layout import HeapShift
         from energyaware.measure.memory import peak_bytes, reset_peak
         from energyaware.measure.rounds import RoundRecorder, calls_per_window, rounds_that_fit
 
         session, benchmark = self._session, self._benchmark
         name = self._settings.candle or candle or "interpreter"
-        reference, candle_calls = session.candles.get(name)
-        self._candle_id = reference.id
-        self._layout = layout or ("by the caller" if before_round else "not redrawn")
+        reference, candle_calls = session.candle(name)
+        self._candle_id = reference.id if reference is not None else ""
+        rng = random.Random(f"{self._item.nodeid}/{name}")  # noqa: S311 - an order of rounds, no secret
+        self._layout = layout or ("by the caller" if before_round else "not redrawn" if setup else "heap shifted")
+        if before_round is None and setup is None:
+            before_round = HeapShift(rng)
         arguments: tuple[Sequence[Any], Mapping[str, Any]] = (args, kwargs or {})
 
         def prepare() -> None:
@@ -108,6 +113,9 @@ class EnergyFixture:
             calls, call_s = 1, 0.0
             if setup is None:
                 calls, call_s = calls_per_window(call, session.window_s)
+                calls = session.agree(self._item, calls)
+            else:
+                session.agree(self._item, 1)
             wanted = rounds or self._settings.rounds or session.settings.rounds
             # A round is the window, the candle's window, and a warm-up call where the layout is redrawn.
             planned = wanted or rounds_that_fit(calls * call_s + session.window_s + (call_s if before_round else 0.0))
@@ -116,9 +124,11 @@ class EnergyFixture:
                 candle=reference,
                 calls=calls,
                 candle_calls=candle_calls,
-                rng=random.Random(f"{self._item.nodeid}/{name}"),  # noqa: S311 - an order of rounds, no secret
+                rng=rng,
                 before_round=before_round,
                 warm=call,
+                idle_w=session.idle_w if session.settings.net else None,
+                observer=session.observer,
             )
             started = 0
             tracks_peak = reset_peak()
@@ -128,7 +138,6 @@ class EnergyFixture:
                 prepare()
                 started += 1
                 if started <= planned:  # pytest-benchmark calls once more when it profiles
-                    benchmark.stats.iterations = calls
                     recorder.before()
 
             def metered() -> Any:
@@ -142,7 +151,7 @@ class EnergyFixture:
                 recorder.after()
                 finish()
 
-            result = benchmark.pedantic(metered, setup=before, teardown=after, rounds=planned)
+            result = session.drive(benchmark, recorder, metered, before, after, planned)
             self._peak = peak_bytes() if tracks_peak else None
         except BaseException:
             # pytest-benchmark marks errors, but neither Ctrl-C nor a skip: half a benchmark would be saved as whole.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from pathlib import Path
 from typing import Any, cast
@@ -56,7 +57,16 @@ def add_options(parser: pytest.Parser) -> None:
     twin("--energy-columns", "columns of the ranking, comma-separated", "", metavar="A,B")
     twin("--energy-report", "folder for Markdown and CSV of the run", "", metavar="DIR")
     twin("--energy-core-watts", "power of one busy core, for the meter cpu-time", "", metavar="W")
-    twin("--energy-country", "ISO 3166 code of three letters for CO₂e; else the world average", "", metavar="CODE")
+    twin(
+        "--energy-net", "take idle power off measured joules", False, "bool", action="store_true"
+    )  # fmt: skip
+    twin(
+        "--energy-country",
+        "country of CO₂e, ISO 3166 code of three letters, or a region as USA-CA; else the world average",
+        "",
+        metavar="CODE",
+    )
+    group.addoption("--energy-turns", dest="energy_turns", type=int, default=None, help=argparse.SUPPRESS)
     twin("--energy-rounds", "metered rounds per benchmark; else as many as fit five seconds", "", metavar="N")
 
 
@@ -128,7 +138,7 @@ def read_config(config: pytest.Config) -> EnergyConfig:
     compare = _compare(config, measure)
     given = config.getoption("energy_fail")
     limits = parse_limits(given if given is not None else config.getini("energy_fail") or [DEFAULT_LIMIT])
-    if given is not None and compare is None:
+    if given is not None and compare is None and config.getoption("energy_turns") is None:
         raise OptionError(
             "--energy-fail has no baseline to judge against", "add --energy --energy-compare (or --energy-compare=NAME)"
         )
@@ -154,6 +164,8 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         columns=_columns(config),
         report_dir=config.rootpath / report if report else None,
         core_watts=watts,
+        net=bool(config.getoption("energy_net")) or bool(config.getini("energy_net")),
         country=_value(config, "energy_country") or None,
         rounds=None if rounds is None else int(rounds),
+        turns=config.getoption("energy_turns"),
     )

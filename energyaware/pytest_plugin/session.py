@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,18 @@ from energyaware.baselines.codec import to_json
 from energyaware.baselines.gate import Judgement, failing, judge
 from energyaware.baselines.store import Baseline, find_baseline, history
 from energyaware.config import EnergyConfig, Limit, TestSettings, parse_marker
-from energyaware.errors import EnergyAwareError, MeterError
+from energyaware.errors import EnergyAwareError, MeterError, OptionError
+from energyaware.measure.candle import Candle
+from energyaware.measure.contention import Observer
+from energyaware.measure.idle import idle_power_w
 from energyaware.measure.machine import describe
-from energyaware.measure.rounds import invalid, min_window_s
-from energyaware.meters.base import Meter
+from energyaware.measure.rounds import RoundRecorder, invalid, min_window_s
+from energyaware.meters.base import Meter, TickingMeter
 from energyaware.meters.carbon import CarbonIntensity, intensity
+from energyaware.meters.gpu_state import open_gpu_state
 from energyaware.meters.selection import open_meter
 from energyaware.paths import writable_dir
+from energyaware.pytest_plugin import CONFIG
 from energyaware.pytest_plugin.candles import Candles
 from energyaware.ranking.score import Ranking, rank
 from energyaware.records import SCHEMA_VERSION, Benchmark, RowSource, Run, Totals, Variant
@@ -44,6 +49,61 @@ def check_timing(config: pytest.Config, timing: bool) -> str | None:
     return None
 
 
+def session_meter(config: pytest.Config) -> Meter:
+    """Open the meter that the options ask for, other plugins' meters among them.
+
+    Raises:
+        OptionError: no meter has that name.
+        MeterError: the meter cannot be opened here.
+    """
+    settings = config.stash[CONFIG]
+    registered = {
+        name: factory
+        for offer in config.hook.pytest_energy_meters(config=config)
+        for name, factory in (offer or {}).items()
+    }
+    return open_meter(settings.meter, settings.core_watts, registered, gpus_of(settings.device))
+
+
+def gpus_of(device: str) -> tuple[int, ...] | None:
+    """The GPUs that a run on `device` uses; None where that is not known yet (`auto`)."""
+    if device == "cpu":
+        return ()
+    return (int(device.removeprefix("cuda:")),) if device.startswith("cuda:") else None
+
+
+def learn_idle(meter: Meter, needed: bool) -> dict[str, float]:
+    """Measure idle power and tell the meter, which takes it off where it waits.
+
+    Args:
+        needed: `--energy-net` was asked for.
+
+    Raises:
+        OptionError: it is needed, but no measured domain has one.
+        MeterError: the device stopped answering.
+    """
+    idle_w = idle_power_w(meter)
+    if needed and not idle_w:
+        raise OptionError(
+            "--energy-net takes idle power off measured joules, but no counter is read here "
+            f"({meter.name}: its estimate holds only what is active)",
+            "leave it out, or choose another meter with --energy-meter",
+        )
+    if isinstance(meter, TickingMeter):
+        meter.know_idle(idle_w)
+    return idle_w
+
+
+def marked(item: pytest.Item) -> TestSettings:
+    """What the nearest marker `energy` of a test says.
+
+    Raises:
+        OptionError: an unknown key or value.
+    """
+    marker = item.get_closest_marker("energy")
+    return parse_marker(dict(marker.kwargs), marker.args) if marker else TestSettings()
+
+
 class EnergySession:
     """State of one run with `--energy`; registered as a plugin, so its methods are hooks."""
 
@@ -51,6 +111,8 @@ class EnergySession:
         self.config = config
         self.settings = settings
         self.meter: Meter
+        self.idle_w: dict[str, float] = {}
+        self.observer: Observer
         self.window_s = 0.0
         self.candles: Candles
         self.baseline: Baseline | None = None
@@ -86,17 +148,14 @@ class EnergySession:
             if settings.report_dir is not None:
                 writable_dir(settings.report_dir, "report")
             self._carbon = intensity(settings.country)
-            registered = {
-                name: factory
-                for offer in self.config.hook.pytest_energy_meters(config=self.config)
-                for name, factory in (offer or {}).items()
-            }
             if settings.compare is not None:
                 self.baseline = find_baseline(settings.compare, self._storage(), Path.cwd())
-            self.meter = open_meter(settings.meter, settings.core_watts, registered)
+            self.meter = session_meter(self.config)
+            self.idle_w = learn_idle(self.meter, settings.net)
         except EnergyAwareError as error:
             raise pytest.UsageError(str(error)) from None
         self.window_s = min_window_s(self.meter)
+        self.observer = Observer(open_gpu_state(gpus_of(settings.device)))
         self.candles = Candles(settings.device, self.window_s)
         self._started_s = time.perf_counter()
         if self.meter.nests:
@@ -139,8 +198,7 @@ class EnergySession:
         Raises:
             OptionError: an unknown key or value.
         """
-        marker = item.get_closest_marker("energy")
-        settings = parse_marker(dict(marker.kwargs), marker.args) if marker else TestSettings()
+        settings = marked(item)
         self._limits[item.nodeid] = settings.limits if settings.limits is not None else self.settings.limits
         return settings
 
@@ -153,7 +211,7 @@ class EnergySession:
         if call.excinfo is not None and isinstance(call.excinfo.value, EnergyAwareError):
             report.longrepr = str(call.excinfo.value)
         if report.failed and call.excinfo is not None and "energy" in getattr(item, "fixturenames", ()):
-            self._failed.setdefault(item.nodeid, _first_line(call.excinfo.value))
+            self._failed.setdefault(item.nodeid, first_line(call.excinfo.value))
             benchmark = getattr(item, "funcargs", {}).get("benchmark")
             if benchmark is not None:
                 benchmark.has_error = True
@@ -170,6 +228,35 @@ class EnergySession:
             fullname=item.nodeid, name=item.name, group=group if isinstance(group, str) else "", task="", phase="",
             candle="", layout="", domains={}, variant=variant, outcome="failed", error=self._failed[item.nodeid],
         )  # fmt: skip
+
+    def candle(self, name: str) -> tuple[Candle, int]:
+        """The candle of that name and its units per window.
+
+        Raises:
+            OptionError: no candle has this name, or it needs torch, which is not installed.
+        """
+        return self.candles.get(name)
+
+    def agree(self, item: pytest.Item, calls: int) -> int:  # noqa: ARG002 - a run of its own asks nobody
+        """How many calls each round of this benchmark has, after a calibration that found `calls`."""
+        return calls
+
+    def drive(
+        self,
+        benchmark: Any,
+        recorder: RoundRecorder,
+        metered: Callable[[], Any],
+        before: Callable[[], None],
+        after: Callable[[], None],
+        rounds: int,
+    ) -> Any:
+        """Let pytest-benchmark call the three, `rounds` times; returns the last result of `metered`."""
+
+        def counted() -> None:
+            benchmark.stats.iterations = recorder.calls
+            before()
+
+        return benchmark.pedantic(metered, setup=counted, teardown=after, rounds=rounds)
 
     def add(self, benchmark: Benchmark) -> None:
         """Take a finished benchmark."""
@@ -192,7 +279,7 @@ class EnergySession:
             options = {
                 "suite": settings.suite, "meter": settings.meter, "models": list(settings.models),
                 "device": settings.device, "data": settings.data, "weight": settings.weight, "rounds": settings.rounds,
-                "country": settings.country,
+                "country": settings.country, "net": settings.net,
             }  # fmt: skip
             self._run = Run(benchmarks, describe(), options, self._totals(), __version__, interrupted=self._interrupted)
         return self._run
@@ -201,7 +288,8 @@ class EnergySession:
         duration_s = time.perf_counter() - self._started_s
         carbon = self._carbon
         empty = Totals(
-            duration_s=duration_s, intensity_g_per_kwh=carbon.g_per_kwh, intensity_source=carbon.origin
+            duration_s=duration_s, intensity_g_per_kwh=carbon.g_per_kwh, intensity_source=carbon.described,
+            idle_w=self.idle_w,
         )  # fmt: skip
         if not self.meter.nests:
             return empty
@@ -300,6 +388,7 @@ class EnergySession:
             summarize(terminalreporter, self, self.run(), self._carbon.grams)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What a row of a failed test shows."""
     text = error.cause if isinstance(error, EnergyAwareError) else f"{type(error).__name__}: {error}"
     return text.strip().split("\n", 1)[0][:300]

@@ -99,7 +99,9 @@ def detail(benchmark: Benchmark) -> Detail:
     tokens = (benchmark.work.tokens_in or 0) + (benchmark.work.tokens_out or 0)
     energy = error = latency = None
     if benchmark.rounds:
-        estimate = trimmed_mean(log_values([item.reading.total_j / item.calls for item in benchmark.rounds]))
+        estimate = trimmed_mean(
+            log_values([item.reading.above_idle_j(benchmark.idle_w) / item.calls for item in benchmark.rounds])
+        )
         energy, error = math.exp(estimate.centre) / requests, estimate.half_width
         times = trimmed_mean(log_values([item.duration_s / item.calls for item in benchmark.rounds]))
         latency = math.exp(times.centre)
@@ -164,9 +166,9 @@ def _problem(items: Sequence[Benchmark], tasks: set[str]) -> str:
 
 def _energy_draws(item: Benchmark, normalised: bool, rng: np.random.Generator) -> tuple[float, Floats]:
     """Log energy per request: its estimate, and the same from resampled rounds, shape (DRAWS,)."""
-    values = np.log([entry.reading.total_j / entry.calls for entry in item.rounds])
+    values = np.log([entry.reading.above_idle_j(item.idle_w) / entry.calls for entry in item.rounds])
     if normalised:
-        values = values - np.log([entry.candle.total_j for entry in item.rounds if entry.candle])
+        values = values - np.log([entry.candle.above_idle_j(item.idle_w) for entry in item.rounds if entry.candle])
     values = values - math.log(item.work.requests or 1)
     picks = rng.integers(0, len(values), size=(DRAWS, len(values)))
     # The same trimmed centre as everywhere else, on each resample.

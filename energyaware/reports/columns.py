@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from energyaware.ranking.score import Detail, Row
-from energyaware.units import fixed, percent, si
+from energyaware.records import Benchmark, Ceiling, Work
+from energyaware.units import ABSENT, fixed, percent, si
+from energyaware.work.utilisation import mbu, mfu
 
 Grams = Callable[[float], float]
 
@@ -19,6 +23,8 @@ class Column:
     title: str
     row: Callable[[Row], str] | None = None
     task: Callable[[Detail, Grams], str] | None = None
+    optional: bool = False
+    """Left out where no row has a value, unless it was asked for."""
 
 
 def plain(text: str) -> str:
@@ -53,6 +59,32 @@ def _interval(row: Row) -> str:
     return f"{row.r_low:.3f} … {row.r_high:.3f}"
 
 
+def percentile(benchmark: Benchmark, name: str, share: float) -> float | None:
+    """A percentile of the observations that were recorded as `name`; None without any."""
+    values = benchmark.samples.get(name)
+    return float(np.quantile(values, share)) if values else None
+
+
+def _percentiles(name: str) -> Callable[[Detail, Grams], str]:
+    def cell(item: Detail, _: Grams) -> str:
+        middle, high = (percentile(item.benchmark, name, share) for share in (0.5, 0.95))
+        return ABSENT if middle is None else f"{si(middle, 's')} / {si(high, 's')}"
+
+    return cell
+
+
+def _rate(item: Detail, grams: Grams) -> str:  # noqa: ARG001 - one signature for all columns
+    work = item.benchmark.work
+    tokens = (work.tokens_in or 0) + (work.tokens_out or 0)
+    return si(tokens / item.latency_s, "/s") if tokens and item.latency_s else ABSENT
+
+
+def _share(item: Detail, of: Callable[[Work, float, Ceiling], float | None]) -> str:
+    if item.latency_s is None:
+        return ABSENT
+    return percent(of(item.benchmark.work, item.latency_s, item.benchmark.ceiling))
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("rank", "rank", row=lambda row: "–" if row.rank is None else str(row.rank)),
     Column("variant", "variant", row=_variant),
@@ -61,6 +93,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("token", "energy/token", task=lambda item, _: si(item.energy_per_token_j, "J")),
     Column("source", "source", task=lambda item, _: item.benchmark.source or "–"),
     Column("latency", "latency", task=lambda item, _: si(item.latency_s, "s")),
+    Column("rate", "tokens", task=_rate, optional=True),
+    Column("ttft", "first token p50/p95", task=_percentiles("ttft_s"), optional=True),
+    Column("tpot", "per token p50/p95", task=_percentiles("tpot_s"), optional=True),
+    Column("mfu", "MFU", task=lambda item, _: _share(item, mfu), optional=True),
+    Column("mbu", "MBU", task=lambda item, _: _share(item, mbu), optional=True),
     Column("accuracy", "quality", task=lambda item, _: fixed(item.quality)),
     Column("carbon", "CO₂e/request", task=_carbon),
     Column("phi", "φ", row=lambda row: fixed(row.phi)),
@@ -72,7 +109,23 @@ COLUMNS: tuple[Column, ...] = (
 )
 NAMES = tuple(column.name for column in COLUMNS)
 # What goes first when the terminal is narrow; the files always hold every column.
-DROP_ORDER = ("carbon", "first", "source", "interval", "token", "task", "rho", "phi", "pareto", "r")
+DROP_ORDER = (
+    "carbon",
+    "rate",
+    "first",
+    "source",
+    "interval",
+    "token",
+    "task",
+    "rho",
+    "phi",
+    "pareto",
+    "mfu",
+    "mbu",
+    "ttft",
+    "tpot",
+    "r",
+)
 
 
 def _sort_value(item: Detail, sort: str) -> float | None:

@@ -12,14 +12,16 @@ from energyaware.baselines.gate import Judgement
 from energyaware.errors import CacheError
 from energyaware.ranking.score import Ranking
 from energyaware.records import Run
-from energyaware.reports.columns import Grams, escaped, plain
+from energyaware.reports.columns import Grams, escaped, percentile, plain
 from energyaware.reports.tables import MARKDOWN, gate_table, ranking_notes, ranking_table, remarks, totals_line
 
 CSV_COLUMNS = (
     "group", "row", "model", "precision", "pruning", "task", "phase", "rank", "energy_per_request_j",
-    "energy_relative_half_width_95", "energy_per_token_j", "source", "meters", "latency_s", "quality_name", "quality",
+    "energy_relative_half_width_95", "energy_per_token_j", "source", "meters", "latency_s", "ttft_p50_s",
+    "ttft_p95_s", "tpot_p50_s", "tpot_p95_s", "quality_name", "quality",
     "carbon_per_request_g", "phi", "rho", "r", "r_low", "r_high", "first_probability", "pareto", "rounds", "discarded",
-    "requests", "tokens_in", "tokens_out", "flops", "weight_bytes", "peak_memory_bytes", "candle", "layout", "remark",
+    "requests", "tokens_in", "tokens_out", "flops", "weight_bytes", "kv_bytes", "read_bytes",
+    "ceiling_flops_per_s", "ceiling_bytes_per_s", "peak_memory_bytes", "candle", "layout", "remark",
 )  # fmt: skip
 
 
@@ -68,6 +70,10 @@ def csv_text(rankings: Sequence[Ranking], grams: Grams) -> str:
                     "source": bench.source,
                     "meters": bench.meters,
                     "latency_s": item.latency_s,
+                    "ttft_p50_s": percentile(bench, "ttft_s", 0.5),
+                    "ttft_p95_s": percentile(bench, "ttft_s", 0.95),
+                    "tpot_p50_s": percentile(bench, "tpot_s", 0.5),
+                    "tpot_p95_s": percentile(bench, "tpot_s", 0.95),
                     "quality_name": item.quality_name,
                     "quality": item.quality,
                     "carbon_per_request_g": None if item.energy_j is None else grams(item.energy_j),
@@ -85,6 +91,10 @@ def csv_text(rankings: Sequence[Ranking], grams: Grams) -> str:
                     "tokens_out": bench.work.tokens_out,
                     "flops": bench.work.flops,
                     "weight_bytes": bench.work.weight_bytes,
+                    "kv_bytes": bench.work.kv_bytes,
+                    "read_bytes": bench.work.read_bytes,
+                    "ceiling_flops_per_s": bench.ceiling.flops_per_s,
+                    "ceiling_bytes_per_s": bench.ceiling.bytes_per_s,
                     "peak_memory_bytes": bench.peak_memory_bytes,
                     "candle": bench.candle,
                     "layout": bench.layout,

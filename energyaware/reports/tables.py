@@ -9,7 +9,7 @@ from tabulate import tabulate
 from energyaware.baselines.gate import Judgement
 from energyaware.config import METRICS
 from energyaware.ranking.score import FORMULA, Ranking, Row
-from energyaware.records import Domain, Totals
+from energyaware.records import CONTENDED_SHARE, Domain, Totals
 from energyaware.reports.columns import COLUMNS, DROP_ORDER, Column, Grams, escaped, plain, sorted_rows
 from energyaware.units import ABSENT, percent, si
 
@@ -46,7 +46,7 @@ def _fitted(table: Mapping[str, Sequence[str]], droppable: Sequence[str], width:
     left = dict(table)
     for name in (None, *droppable):
         if name is not None:
-            left.pop(name)
+            left.pop(name, None)
         lines = list(zip(*left.values(), strict=True))
         text = _markdown(lines) if style == MARKDOWN else _plain(lines)
         if width is None or max(map(len, text.splitlines())) <= width:
@@ -73,6 +73,9 @@ def ranking_table(
     columns = [by_name[name] for name in names] if names else list(COLUMNS)
     lines = [line for row in sorted_rows(ranking.rows, sort) for line in _cells(row, columns, grams)]
     table = {column.name: [column.title, *cells] for column, *cells in zip(columns, *lines, strict=True)}
+    if not names:
+        empty = {column.name for column in columns if column.optional and set(table[column.name][1:]) <= {ABSENT, ""}}
+        table = {name: cells for name, cells in table.items() if name not in empty}
     return _fitted(table, () if names else DROP_ORDER, width, style)
 
 
@@ -91,6 +94,8 @@ def ranking_notes(ranking: Ranking, totals: Totals) -> list[str]:
         )
         notes.append(f"Energy is {ranking.source} ({'; '.join(meters)}); ± is the 95 % interval over rounds.")
         notes.extend(f"{name}: {text}" for name, text in _models(ranking))
+        if any(item.benchmark.idle_w for row in ranking.rows for item in row.details):
+            notes.append("Joules of measured domains are above idle: idle power is taken off (--energy-net).")
     if ranking.normalised:
         notes.append("φ uses energy divided by the candle beside each round; joules and seconds shown are raw.")
     if any(row.first_probability is not None for row in ranking.rows):
@@ -108,10 +113,26 @@ def ranking_notes(ranking: Ranking, totals: Totals) -> list[str]:
             if item.benchmark.discarded:
                 counts = ", ".join(f"{count} × {why}" for why, count in item.benchmark.discarded.items())
                 seen.setdefault(f"rounds discarded ({counts})", []).append(plain(row.name))
+    notes.extend(_contention(ranking))
     everyone = {plain(row.name) for row in ranking.rows}
     for note, names in seen.items():
         notes.append(f"{'all' if set(names) == everyone else ', '.join(dict.fromkeys(names))}: {note}")
     return notes
+
+
+def _contention(ranking: Ranking) -> list[str]:
+    """How many rounds others disturbed, and who computed on the same GPU."""
+    rounds = [entry for row in ranking.rows for item in row.details for entry in item.benchmark.rounds if entry.state]
+    contended = [entry.state for entry in rounds if entry.state and entry.state.contended]
+    if not contended:
+        return []
+    foreign = sorted({process for state in contended for process in state.foreign_gpu_processes})
+    named = f"; other processes on the GPU: {', '.join(map(str, foreign))}" if foreign else ""
+    share = percent(len(contended) / len(rounds), 0)
+    taken = (
+        f"others or the hypervisor took over {percent(CONTENDED_SHARE, 0)} of the CPU's time, or computed on the GPU"
+    )
+    return [f"{len(contended)} of {len(rounds)} rounds ({share}) under contention: {taken}{named}."]
 
 
 def _models(ranking: Ranking) -> list[tuple[str, str]]:
@@ -178,4 +199,5 @@ def totals_line(totals: Totals) -> str:
     carbon = "" if totals.carbon_g is None else f", {si(totals.carbon_g, 'g')} CO₂e"
     duration = "" if totals.duration_s is None else f" in {totals.duration_s:.0f} s"
     share = "" if totals.harness_share is None else f"; {percent(totals.harness_share)} of it went to measuring"
-    return spent + carbon + duration + share
+    drawn = ", ".join(f"{name} {si(watts, 'W')}" for name, watts in totals.idle_w.items())
+    return spent + carbon + duration + share + (f"; idle power: {drawn}" if drawn else "")

@@ -1,15 +1,15 @@
 """Count the floating-point operations of a call from the shapes that pass through it.
 
 PyTorch's own counter sees neither bitsandbytes' linear modules nor attention on the CPU, so linear maps are counted by
-forward hooks and attention by watching the calls of `scaled_dot_product_attention` and of 4-dimensional `matmul`.
+forward hooks and attention by watching the calls of `scaled_dot_product_attention`, of 4-dimensional `matmul`, and of
+`bmm` and `baddbmm`, in which batch and heads are folded into one dimension.
 
 What counts (a multiply-add is two operations):
 - a linear map: 2 · rows · inputs · outputs. Biases are left out. The dtype plays no part: nf4 counts as fp32.
 - attention, per layer: 4 · batch · query heads · query length · key length · head dimension, for the full rectangle:
   the half that a causal mask hides is not subtracted.
 - embeddings, norms, activations, softmax and rotary angles: nothing.
-Zeroed weights count in full, because they run through dense kernels. Not seen: models that fold batch and heads into
-one dimension before multiplying (BLOOM), and experts computed by one grouped product.
+Zeroed weights count in full, because they run through dense kernels. Not seen: experts computed by one grouped product.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from transformers.pytorch_utils import Conv1D
 from energyaware.errors import ModelError
 from energyaware.records import Work
 from energyaware.work.storage import weight_bytes
+from energyaware.work.traffic import watch
 
 _COUNTED_ATTENTION = ("eager", "sdpa")
 
@@ -38,12 +39,20 @@ def count(model: nn.Module, call: Callable[[], object]) -> Work:
         call: takes no arguments; what it returns is dropped.
 
     Returns:
-        Work with `flops` of this call and `weight_bytes` as stored; who knows tokens and requests fills those in.
+        Work with `flops`, `kv_bytes` and `read_bytes` of this call and `weight_bytes` as stored; who knows tokens and
+        requests fills those in. See `energyaware.work.traffic` for what counts as read.
 
     Raises:
         ModelError: the model computes attention in a way that is not counted.
     """
-    return Work(flops=flops(model, call), weight_bytes=weight_bytes(model))
+    with watch(model) as traffic:
+        operations = flops(model, call)
+    return Work(
+        flops=operations,
+        weight_bytes=weight_bytes(model),
+        kv_bytes=traffic.kv_bytes,
+        read_bytes=traffic.read_bytes,
+    )
 
 
 def flops(model: nn.Module, call: Callable[[], object]) -> int:
@@ -65,7 +74,7 @@ def flops(model: nn.Module, call: Callable[[], object]) -> int:
 
 
 class _AttentionCounter(TorchFunctionMode):
-    """Adds up the products of two 4-dimensional activations (batch, heads, rows, columns)."""
+    """Adds up the products of two activations: 4-dimensional (batch, heads, rows, columns), or heads folded away."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,9 +90,20 @@ class _AttentionCounter(TorchFunctionMode):
             self.flops += 2 * batch * heads * q_length * key.shape[-2] * (head_dim + value.shape[-1])
         elif func in _MATMULS and args[0].ndim == 4 and args[1].ndim == 4:
             self.flops += 2 * result.numel() * args[0].shape[-1]
+        elif func in _BATCHED:
+            position, name = _BATCHED[func]
+            left = args[position] if len(args) > position else (kwargs or {})[name]
+            self.flops += 2 * result.numel() * left.shape[-1]
         return result
 
 
+# Where the left factor stands, by position and by name.
+_BATCHED = {
+    torch.bmm: (0, "input"),
+    torch.Tensor.bmm: (0, "input"),
+    torch.baddbmm: (1, "batch1"),
+    torch.Tensor.baddbmm: (1, "batch1"),
+}
 _MATMULS = (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__)
 
 

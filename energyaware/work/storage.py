@@ -14,7 +14,7 @@ def weight_tensors(model: nn.Module) -> list[torch.Tensor]:
 
     Tied parameters come once. Two objects may share memory (bitsandbytes keeps int8 weights under two names).
     """
-    return _distinct(tensor for module in model.modules() for tensor in _module_tensors(module))
+    return _distinct(tensor for module in model.modules() for tensor in module_tensors(module))
 
 
 def stored_tensors(model: nn.Module) -> list[torch.Tensor]:
@@ -32,7 +32,8 @@ def weight_bytes(model: nn.Module) -> int:
     return sum({memory_key(tensor): tensor.nbytes for tensor in weight_tensors(model)}.values())
 
 
-def _module_tensors(module: Any) -> Iterator[torch.Tensor | None]:
+def module_tensors(module: Any) -> Iterator[torch.Tensor | None]:
+    """The tensors that hold the weights of `module` itself, without its children's; None for statistics it lacks."""
     for parameter in module.parameters(recurse=False):
         yield parameter
         yield from (getattr(parameter, name, None) for name in ("CB", "SCB"))

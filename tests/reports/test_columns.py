@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyaware.config import SORTS
+from energyaware.records import Ceiling, Work
 from energyaware.reports.columns import COLUMNS, DROP_ORDER, NAMES, escaped, plain, sorted_rows
+from energyaware.reports.tables import ranking_table
 
 
 @given(st.text(st.characters()))
@@ -57,3 +59,26 @@ def test_rows_are_sorted_and_those_without_the_value_come_last(bench, ranking_of
     ranking = ranking_of(bench("broken", quality=None, count=0), slow, bench("b", 1.1, 0.9))
     assert [row.name for row in sorted_rows(ranking.rows, sort)] == names
     assert sort in SORTS
+
+
+def test_phases_show_percentiles_rates_and_shares_of_the_ceiling(bench, ranking_of):
+    item = bench(
+        "decode",
+        work=Work(flops=10**9, read_bytes=4 * 10**8, tokens_out=20),
+        samples={"tpot_s": (0.010, 0.020, 0.030)},
+        ceiling=Ceiling(flops_per_s=1e11, bytes_per_s=8e9),
+    )
+    (row,) = ranking_of(item).rows
+    cells = {column.name: column.task(row.details[0], lambda _: 0.0) for column in COLUMNS if column.task}
+    # A call takes 0.1 s.
+    assert cells["rate"] == "200 /s"
+    assert cells["tpot"] == "20.0 ms / 29.0 ms"
+    assert (cells["mfu"], cells["mbu"]) == ("10.0 %", "50.0 %")
+    assert cells["ttft"] == "–"
+
+
+def test_what_no_row_has_takes_no_column(bench, ranking_of):
+    text = ranking_table(ranking_of(bench("a")), lambda _: 0.0)
+    assert "MFU" not in text
+    assert "first token" not in text
+    assert "MFU" in ranking_table(ranking_of(bench("a")), lambda _: 0.0, names=("variant", "mfu"))

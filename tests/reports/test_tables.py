@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from energyaware.baselines.gate import Judgement
 from energyaware.ranking.score import Ranking
-from energyaware.records import Totals, Variant, Work
-from energyaware.reports.columns import COLUMNS, NAMES
+from energyaware.records import RoundState, Totals, Variant, Work
+from energyaware.reports.columns import COLUMNS
 from energyaware.reports.tables import (
     MARKDOWN,
     TERMINAL,
@@ -19,6 +21,9 @@ def grams(energy_j):
     return energy_j * 1e-4
 
 
+ALWAYS = [column for column in COLUMNS if not column.optional]
+
+
 def lines_of(text):
     return [line.rstrip() for line in text.splitlines()]
 
@@ -26,7 +31,7 @@ def lines_of(text):
 def test_every_column_is_shown_where_there_is_room(bench, ranking_of):
     ranking = ranking_of(bench("a", 1.0, 0.8, work=Work(requests=2, tokens_out=10)), bench("b", 2.0, 0.9))
     header, _, first, second = lines_of(ranking_table(ranking, grams))
-    for column in COLUMNS:
+    for column in ALWAYS:
         assert column.title in header
     for shown in ("1", "a", "501 mJ ±", "100 mJ", "estimated", "100 ms", "0.800", "µg", "1.000", "◆"):
         assert shown in first
@@ -68,7 +73,7 @@ def test_what_is_absent_is_a_dash_and_never_a_zero(bench, ranking_of):
     line = lines_of(ranking_table(ranking, grams))[2]
     assert "0" not in line
     # Everything but the name, the task and the empty Pareto cell.
-    assert line.split() == ["–", "a", "rca", *["–"] * (len(NAMES) - 4)]
+    assert line.split() == ["–", "a", "rca", *["–"] * (len(ALWAYS) - 4)]
 
 
 def test_names_cannot_move_the_terminal(bench, ranking_of):
@@ -83,13 +88,13 @@ def test_markdown_cells_are_escaped(bench, ranking_of):
     text = ranking_table(ranking_of(bench("<script>|x", task="a|b")), grams, style=MARKDOWN)
     assert "<script>" not in text
     header, rule, line = text.splitlines()
-    assert line.replace("\\|", "").count("|") == header.count("|") == rule.count("|") == len(COLUMNS) + 1
+    assert line.replace("\\|", "").count("|") == header.count("|") == rule.count("|") == len(ALWAYS) + 1
 
 
 @pytest.mark.parametrize("style", [TERMINAL, MARKDOWN])
 def test_an_empty_ranking_is_a_header(style):
     text = ranking_table(Ranking("", (), 0.5, (), False, ""), grams, width=200, style=style)
-    assert all(column.title in text for column in COLUMNS)
+    assert all(column.title in text for column in ALWAYS)
 
 
 def test_notes_say_what_the_numbers_rest_on(bench, ranking_of):
@@ -147,3 +152,13 @@ def test_the_totals_in_one_line():
     absent = totals_line(Totals())
     assert "energy of the whole run –" in absent
     assert "0" not in absent
+
+
+def test_disturbed_rounds_are_counted_and_strangers_on_the_gpu_named(bench, ranking_of):
+    calm, busy = RoundState(0.01, 0.02), RoundState(0.0, 0.3, foreign_gpu_processes=(4711,))
+    rounds = bench("a").rounds
+    marked = tuple(replace(entry, state=busy if index < 2 else calm) for index, entry in enumerate(rounds))
+    notes = ranking_notes(ranking_of(bench("a", rounds=marked)), Totals())
+    assert any("2 of 6 rounds (33 %) under contention" in note and "4711" in note for note in notes)
+    quiet = tuple(replace(entry, state=calm) for entry in rounds)
+    assert not any("contention" in note for note in ranking_notes(ranking_of(bench("a", rounds=quiet)), Totals()))

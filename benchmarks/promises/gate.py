@@ -1,0 +1,373 @@
+"""What the gate promises, tried: `python -m benchmarks.promises.gate --launches 40 --real 20 --sessions 10`.
+
+Six short NumPy and Python benchmarks (three bound by matrix products, three by small operations and the interpreter)
+are compared with themselves and with a revision that does 2, 5 or 15 % more work:
+
+- launches of `energyaware compare` are recorded, then resampled into thousands of suites;
+- real comparisons run to their verdict;
+- separate sessions are judged against each other as stored baselines, beside pytest-benchmark's own gate on the same
+  sessions.
+
+Everything measured is kept in --store, so that the script goes on where it was stopped and can be asked for more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from energyaware.baselines.codec import from_json, to_json
+from energyaware.baselines.gate import judge
+from energyaware.baselines.store import load_run, stored_files
+from energyaware.branches.comparison import Comparison, Settings, compare
+from energyaware.branches.janitor import Janitor
+from energyaware.branches.launches import Journal, Launch
+from energyaware.branches.verdicts import launch_value
+from energyaware.config import parse_limit
+from energyaware.meters.selection import cpu_time
+from energyaware.paths import cache_dir
+from energyaware.records import Run
+from energyaware.stats.sequential import Plan, decide
+from energyaware.units import si
+
+PACKAGE = """
+import json
+import numpy as np
+
+MORE = {more}
+
+DRAW = np.random.default_rng(0)
+A, B = DRAW.random((2, 256, 256), dtype=np.float32)
+X = DRAW.random((64, 512), dtype=np.float32)
+W = DRAW.random((512, 512), dtype=np.float32) / 512
+ROWS = [{{"a": index, "b": str(index)}} for index in range(200)]
+
+
+def times(count):
+    return range(round(count * (1 + MORE)))
+
+
+def products():
+    for _ in times(100):
+        A @ B
+
+
+def layers():
+    x = X
+    for _ in times(100):
+        x = np.maximum(x @ W, 0)
+    return x
+
+
+def attention():
+    for _ in times(40):
+        scores = A @ B
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        scores / scores.sum(axis=1, keepdims=True)
+
+
+def vectors():
+    x = X[0]
+    for _ in times(200):
+        x = np.tanh(W[0] * x + x)
+    return x
+
+
+def interpreter():
+    return sum(index * index % 7 for index in times(20000))
+
+
+def text():
+    for _ in times(20):
+        json.loads(json.dumps(ROWS))
+"""
+
+BENCHMARKS = """
+import pytest
+import workload
+
+@pytest.mark.parametrize("name", ["products", "layers", "attention"])
+@pytest.mark.energy(candle="{candle}")
+def test_prefill_like(energy, name):
+    energy(getattr(workload, name))
+
+@pytest.mark.parametrize("name", ["vectors", "interpreter", "text"])
+def test_decode_like(energy, name):
+    energy(getattr(workload, name))
+"""
+CANDLES = {"compare": "interpreter", "sessions": "matmul"}
+SUITES = 10_000
+
+
+class Silent:
+    """A comparison of this script says nothing on its way."""
+
+    def begin(self, *_: object) -> None:
+        """Say nothing."""
+
+    def round(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def make_repository(folder: Path, more: float) -> Path:
+    """A repository whose last commit does `more` work than the one before: 0.05 is 5 %."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "benchmarks").mkdir(parents=True)
+    (folder / "benchmarks" / "test_workload.py").write_text(BENCHMARKS.format(candle=CANDLES["compare"]))
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    git = ["git", "-c", "user.name=promise", "-c", "user.email=promise@localhost"]
+    subprocess.run([*git, "init", "-q"], cwd=folder, check=True)
+    for amount in (0.0, more):
+        (folder / "workload.py").write_text(PACKAGE.format(more=amount) + f"# {time.time_ns()}\n")
+        subprocess.run([*git, "add", "-A"], cwd=folder, check=True)
+        subprocess.run([*git, "commit", "-q", "-m", f"more work: {amount}"], cwd=folder, check=True)
+    return folder
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let NumPy use that many threads in the processes that are started inside."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(count)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def run_comparison(repository: Path, limit: str, launches: int, rounds: int) -> Comparison:
+    """One comparison of the last commit with the one before it."""
+    settings = Settings(
+        base="HEAD~1", head="HEAD", benchmarks_from="head", prepare="", limits=(limit,), rounds=rounds,
+        launches=launches, max_s=math.inf, max_j=math.inf, resume=False,
+        pytest_arguments=("benchmarks", "--energy-meter=cpu-time"),
+    )  # fmt: skip
+    journal = Journal(repository.parent / f"{repository.name}.jsonl")
+    with Janitor() as janitor:
+        found = compare(settings, repository, repository, journal, janitor, cpu_time(None), Silent())
+    journal.finish()
+    return found
+
+
+class Store:
+    """Lines of JSON per kind of measurement, so that a stopped script loses only what was under way."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def lines(self, kind: str) -> list[dict[str, Any]]:
+        path = self.folder / f"{kind}.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def add(self, kind: str, entry: object) -> None:
+        with (self.folder / f"{kind}.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def recorded(store: Store, more: float, threads_used: int, wanted: int, rounds: int) -> list[Launch]:
+    """At least `wanted` launches of that much more work; those that are missing are measured now."""
+    kind = f"launches-{more:g}-{threads_used}"
+    while (missing := wanted - len(store.lines(kind))) > 0:
+        repository = make_repository(store.folder / "repository", more)
+        # A limit no spread decides keeps all six benchmarks open to the last launch.
+        with threads(threads_used):
+            found = run_comparison(repository, "energy:0.001%", min(max(missing, 2), 10), rounds)
+        for launch in found.launches:
+            store.add(kind, to_json(launch))
+        print(f"{kind}: {len(store.lines(kind))} of {wanted}", file=sys.stderr)
+    return [from_json(line, Launch, kind) for line in store.lines(kind)]
+
+
+def values_of(launches: Sequence[Launch]) -> dict[str, list[float]]:
+    """Log ratio of each launch, per benchmark."""
+    names = launches[0].pairs
+    return {
+        name: [value for launch in launches if (value := launch_value(launch.pairs[name], "energy")) is not None]
+        for name in names
+    }
+
+
+def resample(values: dict[str, list[float]], limit: float, seed: int = 0) -> dict[str, float]:
+    """Suites drawn with replacement from recorded launches, judged as they would have been.
+
+    Returns:
+        Shares of suites that fail, of benchmarks caught and undecided, and mean launches per suite.
+    """
+    rng = np.random.default_rng(seed)
+    plan = Plan()
+    names = list(values)
+    limits = dict.fromkeys(names, math.log1p(limit))
+    count = min(map(len, values.values()))
+    failed = caught = undecided = pairs = 0
+    for _ in range(SUITES):
+        # One draw of launches for the whole suite: its benchmarks share their launches.
+        drawn = rng.integers(count, size=plan.looks[-1])
+        decisions = decide(plan, {name: [values[name][index] for index in drawn] for name in names}, limits)
+        verdicts = [decision.verdict for decision in decisions.values()]
+        failed += "regressed" in verdicts
+        caught += verdicts.count("regressed")
+        undecided += verdicts.count("inconclusive")
+        pairs += max(decision.pairs for decision in decisions.values())
+    every = SUITES * len(names)
+    return {
+        "fails": failed / SUITES,
+        "caught": caught / every,
+        "undecided": undecided / every,
+        "launches": pairs / SUITES,
+    }
+
+
+def real(store: Store, more: float, limit: str, wanted: int, rounds: int) -> list[dict[str, Any]]:
+    """At least `wanted` comparisons run to their verdict."""
+    kind = f"real-{more:g}-{limit.partition(':')[2]}"
+    while len(store.lines(kind)) < wanted:
+        repository = make_repository(store.folder / "repository", more)
+        with threads(1):
+            found = run_comparison(repository, limit, 20, rounds)
+        store.add(
+            kind,
+            {
+                "verdicts": {item.fullname: item.verdict for item in found.standing.judgements},
+                "launches": len(found.launches), "duration_s": found.duration_s, "energy_j": found.energy_j,
+            },
+        )  # fmt: skip
+        print(f"{kind}: {len(store.lines(kind))} of {wanted}", file=sys.stderr)
+    return store.lines(kind)
+
+
+def sessions(store: Store, more: float, wanted: int) -> list[Run]:
+    """At least `wanted` separate sessions with that much more work, each in a process of its own."""
+    folder = store.folder / f"sessions-{more:g}"
+    folder.mkdir(exist_ok=True)
+    (folder / "workload.py").write_text(PACKAGE.format(more=more))
+    (folder / "test_workload.py").write_text(BENCHMARKS.format(candle=CANDLES["sessions"]))
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--energy", "--energy-meter=cpu-time"]
+    while len(stored_files(folder / ".benchmarks")) < wanted:
+        with threads(1):
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        print(f"session of {more:g}: {len(stored_files(folder / '.benchmarks'))} of {wanted}", file=sys.stderr)
+    return [load_run(path) for path in reversed(stored_files(folder / ".benchmarks"))]
+
+
+def own_gate(candidate: Run, baseline: Run, limit: float) -> dict[str, bool]:
+    """What pytest-benchmark's `--benchmark-compare-fail=mean:LIMIT` says of the same two files, per benchmark."""
+
+    def means(run: Run) -> dict[str, float]:
+        data = json.loads(Path(run.path).read_text())
+        return {item["fullname"]: item["stats"]["mean"] for item in data["benchmarks"]}
+
+    before, now = means(baseline), means(candidate)
+    return {name: now[name] / before[name] - 1 > limit for name in now}
+
+
+def session_table(store: Store, wanted: int, pairs: int) -> str:
+    """Stored baselines: how many pairs of separate sessions fail, ours beside pytest-benchmark's own gate."""
+    same, more = sessions(store, 0.0, wanted), sessions(store, 0.15, wanted)
+    draw = random.Random(0)
+    unchanged = list(itertools.permutations(same, 2))
+    changed = list(itertools.product(more, same))
+    limit = parse_limit("energy:10%")
+    rows = []
+    for kind in ("prefill", "decode"):
+        for title, possible in (("unchanged", unchanged), ("+15 % work", changed)):
+            chosen = draw.sample(possible, min(pairs, len(possible)))
+            ours = theirs = units = suites = own_suites = 0
+            for candidate, baseline in chosen:
+                verdicts = [item for item in judge(candidate, baseline, lambda _: (limit,)) if kind in item.fullname]
+                own = [bad for name, bad in own_gate(candidate, baseline, 0.10).items() if kind in name]
+                failed = [item.verdict == "regressed" for item in verdicts]
+                ours, theirs, units = ours + sum(failed), theirs + sum(own), units + len(failed)
+                suites, own_suites = suites + any(failed), own_suites + any(own)
+            rows.append(
+                (f"{kind}-like", title, f"{suites} of {len(chosen)}", f"{ours} of {units}",
+                 f"{own_suites} of {len(chosen)}", f"{theirs} of {units}")
+            )  # fmt: skip
+    heads = ("work", "sessions", "pairs that fail", "benchmarks", "pytest-benchmark mean:10%: pairs", "benchmarks")
+    return tabulate(rows, heads, tablefmt="github")
+
+
+def resampled_table(store: Store, wanted: int, rounds: int) -> str:
+    """Launches that were recorded, drawn into suites of six."""
+    rows = []
+    for used in (1, 2):
+        for more, limit in ((0.0, 0.05), (0.05, 0.05), (0.0, 0.02), (0.02, 0.02)):
+            launches = recorded(store, more, used, wanted, rounds)
+            values = values_of(launches)
+            found = resample(values, limit)
+            spread = max(float(np.std(item, ddof=1)) for item in values.values())
+            rows.append(
+                (used, "unchanged" if not more else f"+{more:.0%} work", f"energy:{limit:.0%}", len(launches),
+                 f"{spread:.1%}", f"{found['fails']:.1%}", f"{found['caught']:.1%}", f"{found['undecided']:.1%}",
+                 f"{found['launches']:.1f}")
+            )  # fmt: skip
+    heads = (
+        *("threads", "head", "limit", "recorded launches", "largest σ of a launch", "suites that fail"),
+        *("benchmarks regressed", "inconclusive", "launches per suite"),
+    )
+    return tabulate(rows, heads, tablefmt="github")
+
+
+def real_table(store: Store, wanted: int, rounds: int) -> str:
+    """Comparisons that were run to their verdict."""
+    rows = []
+    for more, limit in ((0.0, "energy:5%"), (0.05, "energy:5%")):
+        found = real(store, more, limit, wanted, rounds)
+        verdicts = [verdict for entry in found for verdict in entry["verdicts"].values()]
+        failed = sum("regressed" in entry["verdicts"].values() for entry in found)
+        seconds = [entry["duration_s"] for entry in found]
+        joules = [entry["energy_j"] for entry in found]
+        launches = [entry["launches"] for entry in found]
+        rows.append(
+            ("unchanged" if not more else f"+{more:.0%} work", limit, f"{failed} of {len(found)}",
+             f"{verdicts.count('regressed')} of {len(verdicts)}", f"{verdicts.count('inconclusive')} of {len(verdicts)}",
+             f"{np.mean(launches):.1f}", f"{np.mean(seconds):.0f} s", si(float(np.mean(joules)), "J"))
+        )  # fmt: skip
+    heads = ("head", "limit", "suites that fail", "benchmarks regressed", "inconclusive", "launches", "time", "cost")
+    return tabulate(rows, heads, tablefmt="github")
+
+
+def main() -> None:
+    """Measure what is missing and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--launches", type=int, default=40, help="launches to record per revision (40)")
+    parser.add_argument("--real", type=int, default=60, help="real comparisons per revision (60)")
+    parser.add_argument("--sessions", type=int, default=10, help="sessions per revision for stored baselines (10)")
+    parser.add_argument("--pairs", type=int, default=40, help="pairs of sessions that are judged (40)")
+    parser.add_argument("--rounds", type=int, default=6, help="pairs of rounds per benchmark and launch (6)")
+    parser.add_argument("--store", type=Path, default=None, help="folder for what was measured")
+    options = parser.parse_args()
+    store = Store(options.store or cache_dir() / "promises" / "gate")
+    if options.launches:
+        table = resampled_table(store, options.launches, options.rounds)
+        print(f"## Recorded launches, {SUITES} suites drawn\n\n{table}\n")
+    if options.real:
+        print(f"## Real comparisons\n\n{real_table(store, options.real, options.rounds)}\n")
+    if options.sessions:
+        table = session_table(store, options.sessions, options.pairs)
+        print(f"## Stored baselines, separate sessions\n\n{table}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What the coordinator and a worker say to each other: one JSON object per line over a socket pair.
+
+A worker runs only between a message from the coordinator and its own answer, and sleeps in `receive` otherwise, so at
+any time exactly one worker runs. Whoever finds the other end closed stops.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from energyaware.errors import EnergyAwareError
+
+PROTOCOL = 1
+"""Raised whenever the messages change."""
+
+
+class ChannelClosedError(EnergyAwareError):
+    """The process at the other end is gone."""
+
+
+class Channel:
+    """One end of the line."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._lines = end.makefile("rb")
+
+    @classmethod
+    def inherited(cls, descriptor: int) -> Channel:
+        """The end that the parent process left open for this one; children of this process will not have it.
+
+        Raises:
+            ChannelClosedError: there is no such end.
+        """
+        try:
+            os.set_inheritable(descriptor, False)
+            return cls(socket.socket(fileno=descriptor))
+        except OSError as error:
+            raise ChannelClosedError(
+                f"no coordinator holds descriptor {descriptor}",
+                "--energy-turns is for `energyaware compare`, which starts pytest itself",
+            ) from error
+
+    def send(self, kind: str, **content: Any) -> None:
+        """Say something.
+
+        Raises:
+            ChannelClosedError: nobody listens.
+        """
+        line = json.dumps({"kind": kind, **content}).encode() + b"\n"
+        try:
+            self._end.sendall(line)
+        except OSError as error:
+            raise _closed() from error
+
+    def receive(self) -> Mapping[str, Any]:
+        """Sleep until the other end says something.
+
+        Raises:
+            ChannelClosedError: it will not.
+        """
+        try:
+            line = self._lines.readline()
+            message: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
+        except (OSError, ValueError):
+            message = {}
+        if not message:
+            raise _closed()
+        return message
+
+    def close(self) -> None:
+        """Hang up."""
+        self._lines.close()
+        self._end.close()
+
+
+def _closed() -> ChannelClosedError:
+    return ChannelClosedError("the process at the other end is gone", "see what it printed last")

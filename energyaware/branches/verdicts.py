@@ -1,0 +1,152 @@
+"""Verdicts on interleaved launches. Pure: launches in, judgements out.
+
+Joules and seconds are judged by the sequential test of `energyaware.stats.sequential` on one value per launch, the mean
+over its rounds of log(head / base). Exact counts and qualities do not depend on the launch: the first one is judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from energyaware.baselines.comparability import differing
+from energyaware.baselines.gate import Judgement, judge_exact, judge_quality, ratio
+from energyaware.baselines.values import raw_value, round_value
+from energyaware.branches.launches import Launch, Pair, Question
+from energyaware.config import Limit, parse_limits
+from energyaware.records import Benchmark
+from energyaware.stats.location import trimmed_mean
+from energyaware.stats.sequential import Decision, Plan, decide
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a comparison stands.
+
+    Attributes:
+        judgements: in the order of the benchmarks; those still open are `inconclusive` so far.
+        open: benchmarks that need more launches.
+    """
+
+    judgements: tuple[Judgement, ...]
+    open: tuple[str, ...]
+
+
+def launch_value(pair: Pair, metric: str) -> float | None:
+    """Mean over rounds of log(head / base) of one launch; None where a side has no value."""
+    base, head = pair.base, pair.head
+    if base is None or head is None:
+        return None
+    if metric == "memory":
+        if not base.peak_memory_bytes or not head.peak_memory_bytes:
+            return None
+        return math.log(head.peak_memory_bytes / base.peak_memory_bytes)
+    ratios = [
+        math.log(round_value(head, metric, now) / round_value(base, metric, before))
+        for before, now in zip(base.rounds, head.rounds, strict=True)
+    ]
+    return trimmed_mean(ratios).centre if ratios else None
+
+
+def standing(question: Question, launches: Sequence[Launch], plan: Plan, *, ended: bool) -> Standing:
+    """Judge every benchmark on the launches so far.
+
+    Args:
+        ended: no further launch will come.
+    """
+    judged: dict[Key, Judgement] = {}
+    evidence: dict[Key, list[float]] = {}
+    limits: dict[Key, float] = {}
+    closed: set[Key] = set()
+    for name in question.ids:
+        pairs = [launch.pairs[name] for launch in launches if name in launch.pairs]
+        first = next((pair for pair in pairs if pair.base is not None and pair.head is not None), None)
+        for limit in parse_limits(question.limits[name]):
+            key = (name, limit.metric)
+            start = Judgement(name, _row(pairs, name), limit.metric, limit.text, "inconclusive")
+            failed = next((pair for pair in pairs if pair.base_error or pair.head_error), None)
+            if failed is not None:
+                side, why = ("base", failed.base_error) if failed.base_error else ("head", failed.head_error)
+                judged[key] = replace(start, verdict="missing", reason=f"its test failed in the {side}: {why}")
+            elif first is None or first.base is None or first.head is None:
+                judged[key] = start
+            else:
+                if limit.kind == "quality" and not any(
+                    limit.metric in side.quality for side in (first.base, first.head)
+                ):
+                    continue  # a suite-wide limit says nothing about a benchmark that has no such quality
+                found = _certain(start, limit, first.base, first.head, question)
+                if found is not None:
+                    judged[key] = found
+                    continue
+                values = [value for pair in pairs if (value := launch_value(pair, limit.metric)) is not None]
+                judged[key] = replace(
+                    start,
+                    baseline=_raw([pair.base for pair in pairs], limit.metric),
+                    candidate=_raw([pair.head for pair in pairs], limit.metric),
+                )
+                evidence[key] = values
+                limits[key] = math.log1p(limit.value if limit.relative else limit.value / (judged[key].baseline or 1.0))
+                if len(values) < len(pairs):
+                    closed.add(key)
+    decisions = decide(plan, evidence, limits, closed=closed, ended=ended) if limits else {}
+    for key, decision in decisions.items():
+        judged[key] = _decided(judged[key], decision, evidence[key])
+    for name, side in question.missing.items():
+        for limit in parse_limits(question.limits[name]):
+            reason = f"the {side} has no such benchmark"
+            judged[name, limit.metric] = Judgement(name, name, limit.metric, limit.text, "missing", reason=reason)
+    still_open = {key[0] for key, decision in decisions.items() if decision.verdict == "open"}
+    unseen = {name for name in question.ids if not launches}
+    return Standing(
+        tuple(judged.values()),
+        tuple(name for name in question.ids if name in still_open | unseen),
+    )
+
+
+def _certain(start: Judgement, limit: Limit, base: Benchmark, head: Benchmark, question: Question) -> Judgement | None:
+    """The judgement, where one launch is enough for it."""
+    difference = differing(head, base, question.machine, question.machine)
+    if difference:
+        return replace(start, verdict="incomparable", reason=difference)
+    if limit.kind == "exact":
+        return judge_exact(start, limit, base, head)
+    if limit.kind == "quality":
+        return judge_quality(start, limit, base, head)
+    missing = [side for side, item in (("base", base), ("head", head)) if raw_value(item, limit.metric) is None]
+    if missing:
+        reason = f"{limit.metric}: no valid reading in the {' and the '.join(missing)}"
+        return replace(start, verdict="incomparable", reason=reason)
+    return None
+
+
+def _decided(start: Judgement, decision: Decision, values: Sequence[float]) -> Judgement:
+    verdict = "inconclusive" if decision.verdict == "open" else decision.verdict
+    reason = ""
+    if verdict == "inconclusive":
+        enough = (
+            f"about {decision.needed} more launches would decide" if decision.needed is not None else "too few launches"
+        )
+        reason = f"{len(values)} launches do not decide {start.limit}: {enough}"
+    return replace(
+        start,
+        verdict=verdict,
+        effect=None if decision.effect is None else ratio(decision.effect),
+        low=None if decision.low is None else ratio(decision.low),
+        high=None if decision.high is None else ratio(decision.high),
+        reason=reason,
+    )
+
+
+def _raw(side: Sequence[Benchmark | None], metric: str) -> float | None:
+    """What people read: the geometric mean over launches."""
+    values = [value for item in side if item is not None and (value := raw_value(item, metric)) is not None]
+    return math.exp(math.fsum(map(math.log, values)) / len(values)) if values else None
+
+
+def _row(pairs: Sequence[Pair], name: str) -> str:
+    known = next((item for pair in pairs for item in (pair.head, pair.base) if item is not None), None)
+    return known.row if known is not None else name
