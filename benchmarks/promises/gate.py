@@ -341,10 +341,11 @@ def real_table(store: Store, wanted: int, rounds: int) -> str:
         launches = [entry["launches"] for entry in found]
         rows.append(
             ("unchanged" if not more else f"+{more:.0%} work", limit, f"{failed} of {len(found)}",
-             f"{verdicts.count('regressed')} of {len(verdicts)}", f"{verdicts.count('inconclusive')} of {len(verdicts)}",
+             f"{verdicts.count('regressed')} of {len(verdicts)}",
+             f"{verdicts.count('inconclusive')} of {len(verdicts)}",
              f"{np.mean(launches):.1f}", f"{np.mean(seconds):.0f} s", si(float(np.mean(joules)), "J"))
         )  # fmt: skip
-    heads = ("head", "limit", "suites that fail", "benchmarks regressed", "inconclusive", "launches", "time", "cost")
+    heads = ("head", "limit", "suites that fail", "rows regressed", "inconclusive", "launches", "time", "joules")
     return tabulate(rows, heads, tablefmt="github")
 
 

@@ -1,7 +1,8 @@
 """Verdicts of one run against a stored baseline. Pure: records in, verdicts out; nobody exits here.
 
 A stored baseline was measured in another session, so its distance carries the variance between sessions of identical
-code. With the log ratio `e` of candle-normalised values, its standard error `s` and the limit `L = log(1 + limit)`:
+code; where the baseline's branch has more sessions since its last change point, their mean is the baseline. With the
+log ratio `e` of candle-normalised values, its standard error `s` and the limit `L = log(1 + limit)`:
 
     regressed     e ≥ L, and the lower end of the interval is above 0 (Holm over all noisy pairs, 1 % for the suite)
     improved      the upper end of the interval is below 0
@@ -17,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from energyaware.baselines.comparability import differing
-from energyaware.baselines.noise import session_noise
-from energyaware.baselines.values import raw_value, session_candle, session_value
+from energyaware.baselines.noise import session_noise, steady_sessions
+from energyaware.baselines.values import mean_session, raw_value, session_candle, session_value
 from energyaware.config import Limit
 from energyaware.records import Benchmark, Run
 from energyaware.stats.multiple import holm_levels
@@ -139,16 +140,18 @@ def _noisy(
 ) -> _Pending | Judgement:
     metric = limit.metric
     noise = session_noise(candidate, metric, history, machine)
-    before, now = session_value(baseline, metric, noise.slope), session_value(candidate, metric, noise.slope)
+    steady = steady_sessions(baseline, metric, noise, history, machine)
+    before, now = mean_session(steady, metric, noise.slope), session_value(candidate, metric, noise.slope)
     raw_before, raw_now = raw_value(baseline, metric), raw_value(candidate, metric)
     start = replace(start, baseline=raw_before, candidate=raw_now)
     if before is None or now is None or raw_before is None:
         sides = [name for name, side in (("the baseline", before), ("this run", now)) if side is None]
         return replace(start, verdict="incomparable", reason=f"{metric}: no valid reading in {' and '.join(sides)}")
-    candles = session_candle(baseline, metric), session_candle(candidate, metric)
-    moved = candles[1] - candles[0] if candles[0] is not None and candles[1] is not None else 0.0
+    candles = [value for entry in steady if (value := session_candle(entry, metric)) is not None]
+    own_candle = session_candle(candidate, metric)
+    moved = own_candle - math.fsum(candles) / len(candles) if own_candle is not None and candles else 0.0
     within = (before.standard_error or 0.0) ** 2 + (now.standard_error or 0.0) ** 2
-    error = math.sqrt(noise.variance(moved) + within)
+    error = math.sqrt(noise.variance(moved, len(steady)) + within)
     log_limit = math.log1p(limit.value if limit.relative else limit.value / raw_before)
     return _Pending(start, now.centre - before.centre, error, noise.degrees, log_limit)
 

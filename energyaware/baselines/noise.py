@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from energyaware.baselines.comparability import differing
 from energyaware.baselines.values import session_candle, session_value
 from energyaware.records import Benchmark, Run
+from energyaware.stats.changepoints import find_changes
 from energyaware.stats.sessions import MIN_SESSIONS, control_slope, session_spread, squares
 
 # Standard deviation between sessions of identical code after the candle, where no history tells. Measured twice by
@@ -36,18 +37,18 @@ class SessionNoise:
     degrees: float
     control_squares: float
 
-    def variance(self, candle_difference: float) -> float:
-        """Variance of the difference of two sessions, whose log candles differ by `candle_difference`."""
-        return self.spread**2 * (2 + candle_difference**2 / self.control_squares)
+    def variance(self, candle_difference: float, pooled: int = 1) -> float:
+        """Variance of a session's difference from the mean of `pooled` others.
+
+        Args:
+            candle_difference: by how much the log candles of the two sides differ.
+        """
+        return self.spread**2 * (1 + 1 / pooled + candle_difference**2 / self.control_squares)
 
 
-def session_noise(item: Benchmark, metric: str, history: Sequence[Run], machine: Mapping[str, str]) -> SessionNoise:
-    """Learn from the sessions of `history` that were measured as `item` was; under `MIN_SESSIONS`, the default."""
-    default = DEFAULT_SPREADS.get(item.candle.split("/")[0], OTHER_SPREAD)
-    unknown = SessionNoise(1.0, default, math.inf, math.inf)
-    if metric == "memory":
-        return unknown
-    sessions = [
+def comparable_sessions(item: Benchmark, history: Sequence[Run], machine: Mapping[str, str]) -> list[Benchmark]:
+    """What `history` holds of the same benchmark, measured as `item` was; oldest first."""
+    return [
         entry
         for run in history
         for entry in run.benchmarks
@@ -56,6 +57,34 @@ def session_noise(item: Benchmark, metric: str, history: Sequence[Run], machine:
         and entry.rounds
         and differing(item, entry, machine, run.machine) is None
     ]
+
+
+def steady_sessions(
+    baseline: Benchmark, metric: str, noise: SessionNoise, history: Sequence[Run], machine: Mapping[str, str]
+) -> list[Benchmark]:
+    """The sessions of `history` that say the same as `baseline`, its newest: those since the last change point.
+
+    Their mean is a baseline of several sessions. Fewer than `MIN_SESSIONS` cannot tell a change point, and where a
+    drift is seen none of the older ones says what holds now: then `baseline` stands alone.
+    """
+    sessions = comparable_sessions(baseline, history, machine)
+    found = [(entry, value.centre) for entry in sessions if (value := session_value(entry, metric, noise.slope))]
+    if len(found) < MIN_SESSIONS or metric == "memory":
+        return [baseline]
+    changes = find_changes([value for _, value in found])
+    if changes.drift is not None:
+        return [baseline]
+    start = changes.steps[-1].index if changes.steps else 0
+    return [entry for entry, _ in found[start:]]
+
+
+def session_noise(item: Benchmark, metric: str, history: Sequence[Run], machine: Mapping[str, str]) -> SessionNoise:
+    """Learn from the sessions of `history` that were measured as `item` was; under `MIN_SESSIONS`, the default."""
+    default = DEFAULT_SPREADS.get(item.candle.split("/")[0], OTHER_SPREAD)
+    unknown = SessionNoise(1.0, default, math.inf, math.inf)
+    if metric == "memory":
+        return unknown
+    sessions = comparable_sessions(item, history, machine)
     if len(sessions) < MIN_SESSIONS:
         return unknown
     candles = [value for entry in sessions if (value := session_candle(entry, metric)) is not None]

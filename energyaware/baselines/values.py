@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from energyaware.records import Benchmark, Round
 from energyaware.stats.location import Estimate, log_values, trimmed_mean
@@ -49,3 +50,12 @@ def raw_value(item: Benchmark, metric: str) -> float | None:
         return float(item.peak_memory_bytes) if item.peak_memory_bytes else None
     estimate = session_value(item, metric, 0.0)
     return math.exp(estimate.centre) if estimate else None
+
+
+def mean_session(items: Sequence[Benchmark], metric: str, slope: float) -> Estimate | None:
+    """Mean of several sessions' values; None where none has one."""
+    found = [value for item in items if (value := session_value(item, metric, slope)) is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    error = math.sqrt(math.fsum((value.standard_error or 0.0) ** 2 for value in found)) / len(found)
+    return Estimate(math.fsum(value.centre for value in found) / len(found), error, sum(value.count for value in found))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from energyaware.baselines.values import raw_value
 from energyaware.errors import OptionError
 from energyaware.measure.rounds import RoundRecorder
 from energyaware.records import Benchmark, Ceiling, Variant, Work
@@ -124,3 +125,15 @@ class Facts:
             ceiling=self.ceiling,
             idle_w=dict(recorder.idle_w),
         )
+
+
+def properties(benchmark: Benchmark) -> list[tuple[str, object]]:
+    """What a test report says of a benchmark: energy and its source, latency, qualities; absent values are left out."""
+    energy_j, latency_s = raw_value(benchmark, "energy"), raw_value(benchmark, "latency")
+    found = {
+        "energy_j_per_request": energy_j,
+        "energy_source": benchmark.source if energy_j is not None else None,
+        "latency_s": latency_s,
+        **benchmark.quality,
+    }
+    return [(name, value) for name, value in found.items() if value is not None]

@@ -185,22 +185,24 @@ class EnergyFixture:
 
     def finish(self) -> None:
         """Hand the finished benchmark to the session; one that failed inside its rounds has nothing to hand over."""
+        from energyaware.pytest_plugin.facts import properties
+
         if self._recorder is None:
             return
         self._session.add_harness(self._recorder.harness_j)
         source = _source_fingerprint(self._item)
         fingerprints = {**self._facts.fingerprints, **({"benchmark source": source} if source else {})}
-        self._session.add(
-            self._facts.benchmark(
-                item=self._item,
-                group=self._settings.group,
-                recorder=self._recorder,
-                candle=self._candle_id,
-                layout=self._layout,
-                peak_memory_bytes=self._peak,
-                fingerprints=fingerprints,
-            )
+        benchmark = self._facts.benchmark(
+            item=self._item,
+            group=self._settings.group,
+            recorder=self._recorder,
+            candle=self._candle_id,
+            layout=self._layout,
+            peak_memory_bytes=self._peak,
+            fingerprints=fingerprints,
         )
+        self._item.user_properties += properties(benchmark)  # --junitxml writes them beside the test
+        self._session.add(benchmark)
 
 
 def _source_fingerprint(item: pytest.Item) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from energyaware.baselines.gate import failing
 from energyaware.config import NEWEST_ANCESTOR
 from energyaware.records import Run
 from energyaware.reports.columns import Grams, plain
+from energyaware.reports.comparison import github_errors
 from energyaware.reports.tables import gate_table, ranking_notes, ranking_table, remarks, totals_line
 
 if TYPE_CHECKING:
@@ -75,3 +77,6 @@ def _verdicts(reporter: pytest.TerminalReporter, session: EnergySession, lines: 
             red=True,
             bold=True,
         )
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in github_errors(bad):
+            reporter.write_line(line)

@@ -411,3 +411,34 @@ def test_session_and_raw_values_by_hand(bench, rounds_of):
     assert session_value(item, "energy", 0.5).centre == pytest.approx(-0.5 * math.log(2.0))
     assert session_value(item, "energy", 1.0).standard_error == pytest.approx(0.0)
     assert raw_value(item, "memory") is None
+
+
+def sessions_of(bench, run_of, values):
+    """Runs of one branch, oldest first, whose energies are `values`."""
+    return [run_of(bench(energy_j=value)) for value in values]
+
+
+NOISE = (1.001, 0.999, 1.002, 0.998, 1.0015, 0.9985, 1.0005, 0.9995, 1.001, 0.999, 1.002, 0.998)
+
+
+def test_sessions_of_a_steady_branch_are_pooled(bench, run_of):
+    history = sessions_of(bench, run_of, NOISE)
+    newest, now = history[-1], run_of(bench(energy_j=1.0))
+    item = only(judge(now, newest, limits("energy:5%"), history))
+    # The mean of twelve sessions is 1.0, while the newest alone is 0.998.
+    assert item.effect == pytest.approx(0.0, abs=2e-4)
+
+
+def test_sessions_before_a_change_point_do_not_count(bench, run_of):
+    history = sessions_of(bench, run_of, [*NOISE, *(1.2 * value for value in NOISE)])
+    now = run_of(bench(energy_j=1.2))
+    item = only(judge(now, history[-1], limits("energy:5%"), history))
+    assert item.effect == pytest.approx(0.0, abs=5e-4)
+
+
+def test_a_drifting_branch_leaves_the_newest_session_alone(bench, run_of):
+    drift = [1.01**index * value for index, value in enumerate(NOISE)]
+    history = sessions_of(bench, run_of, drift)
+    now = run_of(bench(energy_j=drift[-1]))
+    item = only(judge(now, history[-1], limits("energy:5%"), history))
+    assert item.effect == pytest.approx(0.0, abs=1e-9)
