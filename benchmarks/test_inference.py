@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -25,8 +24,8 @@ def test_rca(
 ) -> None:
     """One request is one ticket in, one cause out; a round answers a batch of them in one forward pass."""
     from energyaware.tasks import rca
-    from energyaware.variants.layout import policy, redraw
     from energyaware.variants.load import load_variant
+    from energyaware.variants.row import plan_layout, row_facts
     from energyaware.work.counters import count
 
     model = prepared(variant.model)
@@ -36,32 +35,17 @@ def test_rca(
     counted = count(loaded.model, work)
     most_frequent = Counter(example.label for example in dataset.train).most_common(1)[0][0]
     energy.record(
-        variant=variant,
+        **row_facts(loaded, model, dataset, device),
         task=task.name,
         phase="inference",
         requests=work.requests,
         tokens_in=work.tokens_in,
         flops=counted.flops,
         weight_bytes=counted.weight_bytes,
-        fingerprints={"dataset": dataset.fingerprint} | ({"weights": model.fingerprint} if model.fingerprint else {}),
-        traits={"device": device, "weight dtype": loaded.weight_dtype, "compute dtype": loaded.compute_dtype},
-        notes=(
-            *dataset.notes,
-            *loaded.notes,
-            *((f"computes in {loaded.compute_dtype}",) if loaded.compute_dtype != loaded.weight_dtype else ()),
-        ),
         trivial_quality={"accuracy": sum(item.label == most_frequent for item in dataset.test) / len(dataset.test)},
     )
-
-    each_round = policy(loaded.model) == "every round"
-    draw = random.Random(variant.id)
-    if not each_round:
-        redraw(loaded.model, draw)
-    energy.pedantic(
-        work,
-        before_round=(lambda: redraw(loaded.model, draw)) if each_round else None,
-        layout=f"redrawn {policy(loaded.model)}",
-    )
+    layout = plan_layout(loaded.model, variant.id)
+    energy.pedantic(work, before_round=layout.before_round, layout=layout.description)
 
     scores = rca.evaluate(loaded.model, loaded.tokenizer, dataset, dataset.test, BATCH_SIZE)
     energy.record(

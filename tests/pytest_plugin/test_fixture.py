@@ -350,3 +350,41 @@ def test_hostile_names_are_text(suite, measure):
     assert result.ret == 0
     markdown = (suite.path / "out" / "energy.md").read_text()
     assert "\x1b" not in markdown + result.stdout.str()
+
+
+def test_a_plain_callable_gets_a_shifted_heap_and_one_with_setup_only_its_own_calls(measure, suite, stored):
+    suite.makepyfile(
+        test_suite="""
+        def test_plain(energy):
+            energy(sum, range(1000))
+
+        def test_with_setup(energy):
+            used = []
+            energy.pedantic(used.append, setup=lambda: ((1,), {}), rounds=3)
+            assert len(used) == 4  # one warm-up, three rounds: a further call would use up what setup hands out
+        """
+    )
+    measure().assert_outcomes(passed=2)
+    plain, with_setup = (item["energy"]["layout"] for item in stored()["benchmarks"])
+    assert (plain, with_setup) == ("heap shifted", "not redrawn")
+
+
+def test_samples_ceiling_and_traffic_are_stored(measure, suite, stored):
+    suite.makepyfile(
+        test_suite="""
+        from energyaware.records import Ceiling
+
+        def test_mine(energy):
+            energy.record(kv_bytes=10, read_bytes=200, samples={"ttft_s": [0.5, 0.25]}, tokens_out=3)
+            energy.record(ceiling=Ceiling(flops_per_s=1e9, bytes_per_s=1e8))
+            energy(sum, range(1000))
+        """
+    )
+    result = measure("--energy-columns=variant,ttft,mbu,mfu")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["test_mine*375 ms / 488 ms*%*–*"])
+    record = stored()["benchmarks"][0]["energy"]
+    assert (record["work"]["kv_bytes"], record["work"]["read_bytes"]) == (10, 200)
+    assert record["samples"] == {"ttft_s": [0.5, 0.25]}
+    assert record["ceiling"] == {"flops_per_s": 1e9, "bytes_per_s": 1e8}
+    assert {"steal_share", "others_share"} <= record["rounds"][0]["state"].keys()
