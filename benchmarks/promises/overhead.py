@@ -20,7 +20,8 @@ without those of the work, less the same of bare regions; medians, as a share of
 metered against bare regions of the same round, which would show a meter that slows down the work itself.
 
 Promised of ours: 95 % of the readings err by at most 2 % from 50 ms on; the added cost is at most 0.5 % of every
-region, and the interval against bare regions does not lie above that. The exit status is 1 where that does not hold.
+region, and against bare regions it does not lie above that by more than four standard errors. The exit status is 1
+where that does not hold.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import math
 import os
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -66,7 +68,10 @@ LENGTHS_S = (0.02, 0.05, 0.2, 1.0)
 MOST_ERROR, FROM_S = 0.02, 0.05
 MOST_COST = 0.005
 WITHIN = 0.95
+SURE = 4
+"""Standard errors: with eight rows of ours, two would raise a false alarm in one run of six."""
 BARE = "bare"
+ALONE = -1
 
 Work = Callable[[], None]
 
@@ -89,7 +94,7 @@ class Sample:
     Attributes:
         tool: who metered it, or `bare`.
         length_s: nominal; None for a long window.
-        number: of the round; regions of one round lie close together.
+        number: of the round; regions of one round lie close together. `ALONE` where no bare ones lie beside.
         energy_j: by domain; empty where the tool gave no reading.
         work: seconds of the work alone, CPU of its thread.
         whole: seconds with start and stop, CPU of the process and its children.
@@ -174,7 +179,11 @@ def error(sample: Sample, rate_w: Mapping[str, float], active: frozenset[str]) -
 
 
 def rows_of(
-    name: str, samples: Sequence[Sample], bare: Sequence[Sample], active: frozenset[str] = frozenset(), ours: bool = False
+    name: str,
+    samples: Sequence[Sample],
+    bare: Sequence[Sample],
+    active: frozenset[str] = frozenset(),
+    ours: bool = False,
 ) -> list[Row]:
     """One row per length of region.
 
@@ -184,7 +193,7 @@ def rows_of(
     """
     own = [sample for sample in samples if sample.tool == name]
     rate_w = rates((sample for sample in own if sample.length_s is None), active)
-    beside = {(sample.number, sample.length_s): sample for sample in bare}
+    beside = {(sample.number, sample.length_s): sample for sample in bare if sample.number != ALONE}
     idle_cpu_s = statistics.median(sample.around.cpu_s for sample in bare)
     idle_wall_s = statistics.median(sample.around.wall_s for sample in bare)
     found = []
@@ -192,7 +201,7 @@ def rows_of(
         regions = [sample for sample in own if sample.length_s == length_s]
         errors = [value for sample in regions if (value := error(sample, rate_w, active)) is not None]
         pairs = [(sample, other) for sample in regions if (other := beside.get((sample.number, length_s)))]
-        ratios = [sample.whole.cpu_s / other.whole.cpu_s - 1 for sample, other in pairs if sample.tool != other.tool]
+        ratios = [sample.whole.cpu_s / other.whole.cpu_s - 1 for sample, other in pairs]
         work_cpu_s = statistics.median(sample.work.cpu_s for sample in regions)
         work_wall_s = statistics.median(sample.work.wall_s for sample in regions)
         found.append(
@@ -225,7 +234,8 @@ def misses(rows: Iterable[Row]) -> list[str]:
         if cost > MOST_COST:
             found.append(f"{where}: added cost {_share(cost)}")
         bare = row.against_bare
-        if bare is not None and bare.centre - (bare.half_width or 0.0) > MOST_COST:
+        # Without a standard error (one repetition) nothing can be said.
+        if bare and bare.standard_error is not None and bare.centre - SURE * bare.standard_error > MOST_COST:
             found.append(f"{where}: {_interval(bare)} against bare regions")
     return found
 
@@ -260,6 +270,12 @@ def _interval(estimate: Estimate | None) -> str:
 # --- tools in this process -------------------------------------------------------------------------------------------
 
 
+def unmetered(work: Work) -> Mapping[str, float]:
+    """The work alone."""
+    work()
+    return {}
+
+
 def through_protocol(meter: Meter) -> Tool:
     """Ours, as `energy.window` uses it."""
 
@@ -274,9 +290,7 @@ def through_protocol(meter: Meter) -> Tool:
 def through_recorder(meter: Meter) -> Tool:
     """Ours, as a metered round of a benchmark uses it, without its candle."""
     observer = Observer(open_gpu_state())
-    recorder = RoundRecorder(
-        meter, candle=None, calls=1, candle_calls=0, rng=random.Random(0), observer=observer
-    )
+    recorder = RoundRecorder(meter, candle=None, calls=1, candle_calls=0, rng=random.Random(0), observer=observer)
 
     def measure(work: Work) -> Mapping[str, float]:
         recorder.before()
@@ -325,18 +339,19 @@ def zeus_tool() -> Tool | str:
         from zeus.monitor import ZeusMonitor
 
         monitor = ZeusMonitor()
-    except Exception as problem:  # noqa: BLE001 - drivers, permissions: each has its own class
-        return f"Zeus cannot be opened ({type(problem).__name__}: {problem})"
-    if not monitor.gpu_indices and not monitor.cpu_indices:
-        return "Zeus finds no counter of a CPU or GPU here: its window gives seconds alone, and no joules"
+        if not monitor.gpu_indices and not monitor.cpu_indices:
+            return "Zeus finds no counter of a CPU or GPU here: its window gives seconds alone, and no joules"
 
-    def measure(work: Work) -> Mapping[str, float]:
-        monitor.begin_window("region")
-        work()
-        found = monitor.end_window("region")
-        parts = {"gpu": found.gpu_energy, "cpu": found.cpu_energy, "dram": found.dram_energy}
-        return {f"{kind}{index}": value for kind, part in parts.items() for index, value in (part or {}).items()}
+        def measure(work: Work) -> Mapping[str, float]:
+            monitor.begin_window("region")
+            work()
+            found = monitor.end_window("region")
+            parts = {"gpu": found.gpu_energy, "cpu": found.cpu_energy, "dram": found.dram_energy}
+            return {f"{kind}{index}": value for kind, part in parts.items() for index, value in (part or {}).items()}
 
+        measure(lambda: None)
+    except Exception as problem:  # noqa: BLE001 - drivers, permissions, no torch: each has its own class
+        return f"Zeus gives no window here ({type(problem).__name__}: {problem})"
     return Tool("Zeus window", measure)
 
 
@@ -384,11 +399,11 @@ def measure_all(
 
     def long_windows() -> None:
         for tool in rng.sample(metered, len(metered)):
-            found.append(meter_region(tool, None, max(1, round(long_s / one_s)), -1))
+            found.append(meter_region(tool, None, max(1, round(long_s / one_s)), ALONE))
             _show(f"long window: {tool.name}")
 
     for tool in tools:
-        meter_region(tool, None, 1, -1)  # the first one detects hardware and loads code
+        meter_region(tool, None, 1, ALONE)  # the first one detects hardware and loads code
     long_windows()
     for number in range(repetitions):
         if number == repetitions // 2:
@@ -479,7 +494,7 @@ def test_region(index):
 """
 
 # A look-up of the place must not leave the machine: nobody listens at this port.
-_NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}
+_NO_NETWORK = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
 
 Regions = Sequence[tuple[float | None, int]]
 
@@ -524,7 +539,7 @@ def read_samples(
         value = line["energy_j"] if energy_j is None else energy_j.get(line["index"])
         known = {} if value is None else {"all": float(value)}
         work, whole = Clocks(*line["work"]), Clocks(*line["whole"])
-        found.append(Sample(name, regions[line["index"]][0], line["index"], known, work, whole))
+        found.append(Sample(name, regions[line["index"]][0], ALONE, known, work, whole))
     return found
 
 
@@ -543,8 +558,9 @@ def energy_reporter(python: str, folder: Path, regions: Regions, bare: Sequence[
     return rows_of(name, read_samples(name, folder / name, regions), bare)
 
 
-def pytest_codecarbon(python: str, folder: Path, regions: Regions) -> list[Row]:
+def pytest_codecarbon(python: str, folder: Path, regions: Regions, bare: Sequence[Sample]) -> list[Row]:
     """Rows of pytest-codecarbon: a test per region. What pytest itself costs is taken from a run without `--carbon`."""
+    del bare  # those of this process hold nothing of pytest
     name, files = "pytest-codecarbon", {"conftest.py": _CONFTEST, "test_regions.py": _TEST}
     command = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
     short = [region for region in regions if region[0] is not None][:20]
@@ -552,10 +568,26 @@ def pytest_codecarbon(python: str, folder: Path, regions: Regions) -> list[Row]:
     run_script(python, folder / name, regions, files, *command, "--carbon", "--carbon-dir=out")
     with (folder / name / "out" / "emissions.csv").open(encoding="utf-8", newline="") as lines:
         energy_j = energies_of_csv(lines)
-    bare = [sample for sample in read_samples(BARE, folder / BARE, short)]
-    # They were no neighbours of the metered regions.
-    rows = rows_of(name, read_samples(name, folder / name, regions, energy_j), bare)
-    return [dataclass_without_bare(row) for row in rows]
+    return rows_of(name, read_samples(name, folder / name, regions, energy_j), read_samples(BARE, folder / BARE, short))
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A tool with an environment of its own.
+
+    Attributes:
+        packages: the tool, and what its numbers depend on.
+    """
+
+    option: str
+    packages: tuple[str, ...]
+    measure: Callable[[str, Path, Regions, Sequence[Sample]], list[Row]]
+
+
+FOREIGN = (
+    Foreign("energy_reporter", ("pytest-energy-reporter", "energy-consumption-reporter", "pytest"), energy_reporter),
+    Foreign("pytest_codecarbon", ("pytest-codecarbon", "codecarbon", "pytest"), pytest_codecarbon),
+)
 
 
 # --- a whole run -----------------------------------------------------------------------------------------------------
@@ -594,3 +626,105 @@ def whole_run(folder: Path) -> str:
     subprocess.run((*command, "--benchmark-json=run.json"), cwd=folder, check=True, capture_output=True, text=True)
     totals = load_run(folder / "run.json").totals
     return f"{totals_line(totals)}\n\nharness share: {_share(totals.harness_share)} (candles included)"
+
+
+# --- command line ----------------------------------------------------------------------------------------------------
+
+
+def _versions() -> str:
+    found = []
+    for name in ("energyaware", "codecarbon", "zeus"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    return ", ".join(found)
+
+
+def _versions_of(python: str, packages: Sequence[str]) -> str:
+    code = "import sys; from importlib.metadata import version; print(*(f'{n} {version(n)}' for n in sys.argv[1:]))"
+    done = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _last_line(problem: Exception) -> str:
+    output = getattr(problem, "stderr", None) or getattr(problem, "stdout", None) or str(problem)
+    return output.strip().rpartition("\n")[2]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; the exit status is 1 where ours is not as promised."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=40, help="regions of each length and meter (40)")
+    parser.add_argument("--long-s", type=float, default=10.0, help="seconds of a long window (10)")
+    parser.add_argument("--energy-reporter", metavar="PYTHON", help="interpreter that has pytest-energy-reporter")
+    parser.add_argument("--pytest-codecarbon", metavar="PYTHON", help="interpreter that has pytest-codecarbon")
+    parser.add_argument("--no-run", action="store_true", help="leave out the share of a whole run")
+    parser.add_argument("--seed", type=int, default=0, help="of the order")
+    options = parser.parse_args(arguments)
+    if options.repetitions < 1 or not options.long_s > 0:
+        parser.error("--repetitions and --long-s must be above 0")
+    for foreign in FOREIGN:
+        python = getattr(options, foreign.option)
+        if python is not None and shutil.which(python) is None:
+            parser.error(f"{python} is no interpreter")  # said before minutes of measuring
+    notes: list[str] = []
+    one_s = unit_s()
+    observer = Observer()
+    observer.start()
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        meter = cpu_time(None)
+        tools = [Tool(BARE, unmetered), through_protocol(meter), through_recorder(meter)]
+        tools += codecarbon_tools(folder, stack)
+        zeus = zeus_tool()
+        if isinstance(zeus, Tool):
+            tools.append(zeus)
+        else:
+            notes.append(zeus)
+        samples = measure_all(tools, LENGTHS_S, options.repetitions, options.long_s, one_s, options.seed)
+        bare = [sample for sample in samples if sample.tool == BARE and sample.length_s is not None]
+        rows = [
+            row
+            for tool in tools
+            if tool.name != BARE
+            for row in rows_of(tool.name, samples, bare, tool.active, tool.ours)
+        ]
+        for number, foreign in enumerate(FOREIGN):
+            python = getattr(options, foreign.option)
+            if python is None:
+                notes.append(f"{foreign.packages[0]}: not asked for")
+                continue
+            _show(foreign.packages[0])
+            regions = planned(LENGTHS_S, options.repetitions, options.long_s, one_s, options.seed + 1 + number)
+            versions = _versions_of(python, foreign.packages)
+            notes.append(versions or f"{foreign.packages[0]}: not installed there")
+            if not versions:
+                continue
+            try:
+                rows += foreign.measure(python, folder, regions, bare)
+            except (subprocess.CalledProcessError, OSError, ValueError, KeyError) as problem:
+                notes.append(f"{foreign.packages[0]}: could not be driven ({_last_line(problem)})")
+        run = "" if options.no_run else _whole_run(folder / "run")
+    state = observer.stop()
+    machine = ", ".join(f"{name} {text}" for name, text in describe().items())
+    print(f"{options.repetitions} regions of each length and meter, three long windows of {options.long_s:g} s each.")
+    print(f"One unit of work takes {si(one_s, 's')}; order by seed {options.seed}. Others took", end=" ")
+    print(f"{percent(state.others_share)} of the CPU meanwhile, the hypervisor {percent(state.steal_share)}.\n")
+    print(f"Machine: {machine}; {_versions()}.\n")
+    print(render(rows))
+    print("\n" + "\n".join(f"- {note}" for note in notes) + "\n")
+    if run:
+        print(f"{run}\n")
+    missed = misses(rows)
+    print("\n".join(f"MISSED: {text}" for text in missed) or "All that is promised of ours holds.")
+    return 1 if missed else 0
+
+
+def _whole_run(folder: Path) -> str:
+    try:
+        return f"A small run of the plugin: {whole_run(folder)}"
+    except (subprocess.CalledProcessError, EnergyAwareError) as problem:
+        return f"A small run of the plugin failed: {_last_line(problem)}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from energyaware.baselines import git
 from energyaware.branches.checkout import (
+    PREFIX,
     Checkout,
     RevisionError,
     check_out,
+    import_roots,
+    only_comparison,
     overlay,
     prepare,
+    require_unchanged,
     working_tree,
 )
 from energyaware.branches.coordinator import Collected, Launcher, question_of, require_own_code
 from energyaware.branches.janitor import Janitor
 from energyaware.branches.launches import Journal, Launch, Question
 from energyaware.branches.verdicts import Standing, standing
-from energyaware.branches.worker import Worker
+from energyaware.branches.worker import Worker, WorkerError
+from energyaware.errors import OptionError, StoredRunError
 from energyaware.measure.rounds import invalid
 from energyaware.meters.base import Meter
 from energyaware.stats.sequential import Plan, planned_looks
@@ -57,12 +64,16 @@ class Settings:
     resume: bool
     pytest_arguments: tuple[str, ...]
 
-    @property
-    def shaping(self) -> tuple[str, ...]:
-        """What shapes a launch or its verdict: launches of other values are not pooled."""
+    def shaping(self, inside: Path) -> tuple[str, ...]:
+        """What shapes a launch or its verdict: launches of other values are not pooled.
+
+        Args:
+            inside: where the user stands, relative to the repository's top.
+        """
         return (
             f"--benchmarks-from={self.benchmarks_from}", f"--prepare={self.prepare}", f"--rounds={self.rounds}",
-            f"--launches={self.launches}", *(f"--fail={limit}" for limit in self.limits), *self.pytest_arguments,
+            f"--launches={self.launches}", *(f"--fail={limit}" for limit in self.limits), str(inside),
+            *self.pytest_arguments,
         )  # fmt: skip
 
 
@@ -71,18 +82,24 @@ class Comparison:
     """What came out.
 
     Attributes:
+        unfinished: further launches could decide more: the budget ended it.
         duration_s, energy_j: of everything since this process began; joules are None where no meter reads them.
     """
 
     question: Question
     launches: tuple[Launch, ...]
     standing: Standing
+    unfinished: bool
     duration_s: float
     energy_j: float | None
 
 
 class Progress(Protocol):
     """Hears how far a comparison is."""
+
+    def preparing(self, what: str) -> None:
+        """Something begins that comes before the first launch."""
+        ...
 
     def begin(self, number: int, now: Standing, total: int, left_s: float, energy_j: float | None) -> None:
         """Launch `number` begins; `total` benchmarks are compared (0: not known yet)."""
@@ -110,84 +127,135 @@ def compare(
         meter: reads what the comparison itself costs.
 
     Raises:
-        RevisionError: a revision that cannot be compared.
+        OptionError: pytest arguments that leave open what the benchmarks are.
+        RevisionError: a revision that cannot be compared, or another comparison that runs.
         WorkerError: a side's process ended; finished launches are in the journal.
         StoredRunError: nothing to resume, or the journal cannot be written.
     """
     began_s = time.perf_counter()
-    place = Path(tempfile.mkdtemp(prefix="energyaware-compare-"))
-    janitor.remove_at_end(place)
-    checkouts = {
-        "base": check_out(repository, settings.base, place / "base", janitor),
-        "head": working_tree(repository)
-        if settings.head is None
-        else check_out(repository, settings.head, place / "head", janitor),
-    }
     inside = folder.resolve().relative_to(repository.resolve())
-    arguments, paths = _benchmark_paths(settings.pytest_arguments, repository, inside, checkouts["head"])
-    if settings.benchmarks_from == "head":
-        overlay(checkouts["head"].root, checkouts["base"].root, paths)
-    arguments = (*arguments, *(f"--energy-fail={limit}" for limit in settings.limits))
-    pythons = dict.fromkeys(checkouts, Path(sys.executable))
-    if settings.prepare:
-        pythons = {
-            side: prepare(item, settings.prepare, place / f"environment-{side}") for side, item in checkouts.items()
-        }
-
-    def start(side: str) -> Worker:
-        item = checkouts[side]
-        return Worker(item, pythons[side], arguments, item.root / inside, place / f"{side}.log", janitor)
-
-    rng = random.Random()  # noqa: S311 - an order of rounds, no secret
-    launcher = Launcher(checkouts, start, rounds=settings.rounds, rng=rng, watch=progress.round)
-    state = _State(journal, checkouts, settings)
-    if settings.resume:
-        state.resume()
-    own_s, own_j, measured = 0.0, 0.0, 0
-    unread = False
-    while True:
-        now = state.standing(ended=False)
-        if state.question is not None and not now.open:
-            break
-        # As dear as those so far: what would exceed the budget is not begun.
-        share = (measured + 1) / measured if measured else 0.0
-        if own_s * share > settings.max_s or own_j * share > settings.max_j:
-            break
-        total = len(state.question.ids) if state.question else 0
-        progress.begin(len(state.launches) + 1, now, total, settings.max_s - own_s, None if unread else own_j)
-        mark = meter.start()
-        launch, imported = launcher.launch(state.ask)
-        spent = meter.stop(mark)
-        if invalid(spent, meter.domains) is None:
-            launch = replace(launch, energy_j=sum(spent.values()))
-            own_j += sum(spent.values())
-        else:
-            unread = True
-        if not measured:
-            require_own_code(checkouts, imported, _tracked(checkouts["head"], paths))
-        state.add(launch)
-        measured += 1
-        own_s = time.perf_counter() - began_s
+    with only_comparison(repository):
+        sides = _set_up(settings, repository, inside, janitor, progress)
+        rng = random.Random()  # noqa: S311 - an order of rounds, no secret
+        launcher = Launcher(sides.checkouts, sides.start, rounds=settings.rounds, rng=rng, watch=progress.round)
+        state = _State(journal, sides.checkouts, settings, inside)
+        if settings.resume:
+            state.resume()
+        own_s, own_j, measured = 0.0, 0.0, 0
+        unread = False
+        while True:
+            now = state.standing(ended=False)
+            if state.question is not None and not now.open:
+                break
+            # As dear as those so far: what would exceed the budget is not begun.
+            share = (measured + 1) / measured if measured else 0.0
+            if own_s * share > settings.max_s or own_j * share > settings.max_j:
+                break
+            total = len(state.question.ids) if state.question else 0
+            progress.begin(len(state.launches) + 1, now, total, settings.max_s - own_s, None if unread else own_j)
+            mark = meter.start()
+            try:
+                launch, imported = launcher.launch(state.ask)
+            except WorkerError as error:
+                raise WorkerError(error.cause, f"{journal.outlook}. {error.remedy}") from error
+            except OSError as error:
+                raise WorkerError(f"a process cannot be started ({error})", journal.outlook) from error
+            spent = meter.stop(mark)
+            if invalid(spent, meter.domains) is None:
+                launch = replace(launch, energy_j=sum(spent.values()))
+                own_j += sum(spent.values())
+            else:
+                unread = True
+            if not measured:
+                require_own_code(sides.checkouts, imported, _tracked(sides.checkouts["head"], sides.paths))
+            if settings.head is None:
+                require_unchanged(sides.checkouts["head"])
+            state.add(launch)
+            measured += 1
+            own_s = time.perf_counter() - began_s
     if state.question is None:
         raise RuntimeError("the first launch asks the question")
     return Comparison(
         state.question,
         tuple(state.launches),
         state.standing(ended=True),
+        bool(now.open),
         time.perf_counter() - began_s,
         None if unread else own_j,
     )
 
 
+@dataclass(frozen=True)
+class _Sides:
+    """Both trees, ready to be measured.
+
+    Attributes:
+        paths: of the benchmarks, relative to the tops of both trees.
+        start: starts the worker of a side.
+    """
+
+    checkouts: Mapping[str, Checkout]
+    paths: Sequence[Path]
+    start: Callable[[str], Worker]
+
+
+def _set_up(settings: Settings, repository: Path, inside: Path, janitor: Janitor, progress: Progress) -> _Sides:
+    try:
+        place = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        janitor.remove_at_end(place)
+        progress.preparing(f"checking {settings.base} out")
+        checkouts = {
+            "base": check_out(repository, settings.base, place / f"{place.name}-base", janitor),
+            "head": working_tree(repository)
+            if settings.head is None
+            else check_out(repository, settings.head, place / f"{place.name}-head", janitor),
+        }
+        arguments, paths = _benchmark_paths(settings, repository, inside, checkouts["head"])
+        if settings.benchmarks_from == "head":
+            overlay(checkouts["head"], checkouts["base"], paths)
+        for path in (inside, *paths):
+            if not (checkouts["base"].root / path).exists():
+                raise RevisionError(
+                    f"{checkouts['base'].name} has no {path}", "--benchmarks-from=head runs the head's benchmarks on it"
+                )
+        pythons = dict.fromkeys(checkouts, Path(sys.executable))
+        environments = {side: _with_own_code(item.root) for side, item in checkouts.items()}
+        if settings.prepare:
+            for side, item in checkouts.items():
+                progress.preparing(f"{item.name}: {settings.prepare}")
+                pythons[side] = prepare(item, settings.prepare, place / f"environment-{side}", janitor)
+            environments = {side: dict(os.environ) for side in checkouts}
+    except (OSError, shutil.Error) as error:
+        raise RevisionError(
+            f"the two trees cannot be written ({error})", "make room on the disk, or set TMPDIR to another folder"
+        ) from error
+    limits = (f"--energy-fail={limit}" for limit in settings.limits)
+    arguments = (*arguments, *limits)
+
+    def start(side: str) -> Worker:
+        item = checkouts[side]
+        output = place / f"{side}.log"
+        return Worker(item, pythons[side], environments[side], arguments, item.root / inside, output, janitor)
+
+    return _Sides(checkouts, paths, start)
+
+
+def _with_own_code(tree: Path) -> dict[str, str]:
+    """Our environment, with the tree's code in front of whatever is installed."""
+    inherited = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([*map(str, import_roots(tree)), *([inherited] if inherited else [])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
 class _State:
     """The question, which the first launch asks, and the launches so far, all kept in the journal."""
 
-    def __init__(self, journal: Journal, checkouts: Mapping[str, Checkout], settings: Settings) -> None:
+    def __init__(self, journal: Journal, checkouts: Mapping[str, Checkout], settings: Settings, inside: Path) -> None:
         self.question: Question | None = None
         self.launches: list[Launch] = []
         self._journal = journal
         self._checkouts = checkouts
-        self._shaping = settings.shaping
+        self._shaping = settings.shaping(inside)
         self._plan = Plan(planned_looks(settings.launches))
 
     def resume(self) -> None:
@@ -202,8 +270,20 @@ class _State:
         return standing(self.question, self.launches, self._plan, ended=ended)
 
     def ask(self, found: Mapping[str, Collected]) -> Sequence[str]:
-        """The benchmarks that a launch runs."""
+        """The benchmarks that a launch runs.
+
+        Raises:
+            RevisionError: the two sides share no benchmark.
+            StoredRunError: the comparison to resume ran on another machine, or the journal cannot be written.
+        """
         if self.question is not None:
+            before, now = self.question.machine, found["head"].machine
+            for name in sorted({*before, *now}):
+                if before.get(name) != now.get(name):
+                    raise StoredRunError(
+                        f"the launches so far ran with {name} {before.get(name)!r}, this one with {now.get(name)!r}",
+                        "leave out --resume to begin anew",
+                    )
             return self.standing(ended=False).open
         self.question = question_of(self._checkouts, self._shaping, found)
         self._journal.begin(self.question)
@@ -216,30 +296,45 @@ class _State:
 
 
 def _benchmark_paths(
-    arguments: Sequence[str], repository: Path, inside: Path, head: Checkout
+    settings: Settings, repository: Path, inside: Path, head: Checkout
 ) -> tuple[tuple[str, ...], list[Path]]:
     """Arguments for pytest, and the paths among them relative to the repository's top.
 
-    Without a path `benchmarks` is meant, where there is one.
+    Without a path `benchmarks` is meant, where there is one. Paths come first, since only pytest and its plugins know
+    which of their options take a value: `-k src` must not pass for the folder `src`.
 
     Raises:
-        RevisionError: a path outside the repository.
+        OptionError: a path behind an option, or none where the head's benchmarks are to run on the base.
+        RevisionError: a path outside the repository, or one that the head does not have.
     """
-    paths = []
-    for argument in arguments:
-        file = argument.split("::", 1)[0]
-        place = (repository / inside / file).resolve()
-        if argument.startswith("-") or not (head.root / inside / file).exists():
-            continue
-        if Path(file).is_absolute() or not place.is_relative_to(repository.resolve()):
+    given = settings.pytest_arguments
+    count = next((index for index, argument in enumerate(given) if argument.startswith("-")), len(given))
+    for argument in given[count:]:
+        if not argument.startswith("-") and (head.root / inside / argument.split("::", 1)[0]).exists():
+            raise OptionError(
+                f"{argument} could be a path or an option's value",
+                "give paths before all options, and values as in --option=VALUE or -k=VALUE",
+            )
+    top, paths = repository.resolve(), []
+    for argument in given[:count]:
+        file = Path(argument.split("::", 1)[0])
+        place = (top / inside / file).resolve()
+        if file.is_absolute() or not place.is_relative_to(top):
             raise RevisionError(
                 f"{argument} is no path inside the repository, so no checkout has it",
                 "give paths relative to the folder you are in",
             )
-        paths.append(place.relative_to(repository.resolve()))
+        if not (head.root / inside / file).exists():
+            raise RevisionError(f"{head.name} has no {argument}", "name the folder of the benchmarks after --")
+        paths.append(place.relative_to(top))
     if not paths and (head.root / inside / "benchmarks").is_dir():
-        return ("benchmarks", *arguments), [inside / "benchmarks"]
-    return tuple(arguments), paths
+        given, paths = ("benchmarks", *given), [inside / "benchmarks"]
+    if settings.benchmarks_from == "head" and (not paths or Path() in paths):
+        raise OptionError(
+            "it is not clear which files are the benchmarks, that run on both sides, and which are under test",
+            "name the folder of the benchmarks after --, or add --benchmarks-from=own",
+        )
+    return given, paths
 
 
 def _tracked(head: Checkout, benchmarks: Sequence[Path]) -> list[str]:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from energyaware.baselines.codec import from_json
@@ -20,6 +21,8 @@ from energyaware.records import Benchmark
 Start = Callable[[str], Worker]
 SIDES = ("base", "head")
 
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+
 
 @dataclass(frozen=True, slots=True)
 class Collected:
@@ -27,26 +30,33 @@ class Collected:
 
     Attributes:
         limits: of each benchmark, from its marker or else from the run.
+        broken: files and folders that could not be collected, and why.
     """
 
     ids: tuple[str, ...]
     limits: Mapping[str, tuple[str, ...]]
     machine: Mapping[str, str]
+    broken: Mapping[str, str]
 
     @classmethod
     def told(cls, side: Checkout, message: Mapping[str, Any]) -> Collected:
         """Read a worker's first message.
 
         Raises:
-            WorkerError: it speaks another protocol, or collected nothing.
+            WorkerError: it speaks another protocol.
         """
-        if message.get("kind") != "collected" or message.get("protocol") != PROTOCOL:
+        if message.get("protocol") != PROTOCOL:
             raise WorkerError(
                 f"{side.name} runs an energyaware of another version", "install the same one for both sides"
             )
         defaults = tuple(message["defaults"])
         limits = {name: defaults if own is None else tuple(own) for name, own in message["limits"].items()}
-        return cls(tuple(message["ids"]), limits, message["machine"])
+        return cls(tuple(message["ids"]), limits, message["machine"], message["broken"])
+
+    def why_missing(self, name: str) -> str:
+        """Why a benchmark is not among those found, as far as that is known."""
+        problems = (why for place, why in self.broken.items() if name.startswith(place))
+        return next((f" ({why})" for why in problems), "")
 
 
 def question_of(
@@ -60,13 +70,20 @@ def question_of(
     base, head = found["base"], found["head"]
     shared = tuple(name for name in head.ids if name in base.limits)
     if not shared:
-        what = "neither side has an energy benchmark" if not head.ids else f"{checkouts['base'].name} has none of them"
+        side, other = ("base", "head") if head.ids else ("head", "base")
+        lacks = f"{checkouts[side].name} has none of the energy benchmarks of {checkouts[other].name}"
+        what = lacks if found[other].ids else "neither side has an energy benchmark"
+        why = next((f" ({place}: {why})" for place, why in found[side].broken.items()), "")
         raise RevisionError(
-            f"there is nothing to compare: {what}",
+            f"there is nothing to compare: {what}{why}",
             "name the folder of the benchmarks after --, and see --benchmarks-from",
         )
-    missing = {name: "base" for name in head.ids if name not in base.limits}
-    missing |= {name: "head" for name in base.ids if name not in head.limits}
+    missing = {
+        name: f"the {side} has no such benchmark{found[side].why_missing(name)}"
+        for side, other in (("base", "head"), ("head", "base"))
+        for name in found[other].ids
+        if name not in found[side].limits
+    }
     return Question(
         checkouts["base"].identity,
         checkouts["head"].identity,
@@ -84,7 +101,6 @@ class Launcher:
     Args:
         checkouts: `base` and `head`.
         start: starts the worker of a side.
-        question: maps what both sides collected to what is asked; called with every launch.
         rounds: pairs of rounds per benchmark and launch.
         rng: draws who goes first.
         watch: told the benchmark and the round under way.
@@ -107,14 +123,14 @@ class Launcher:
 
     def launch(
         self, ask: Callable[[Mapping[str, Collected]], Sequence[str]]
-    ) -> tuple[Launch, Mapping[str, frozenset[str]]]:
+    ) -> tuple[Launch, Mapping[str, Mapping[str, str]]]:
         """One launch.
 
         Args:
             ask: what both sides collected to the benchmarks wanted, which both must have.
 
         Returns:
-            The launch, and the files that each side imported.
+            The launch, and what each side imported: module name to file.
 
         Raises:
             WorkerError: a side's process ended.
@@ -126,39 +142,40 @@ class Launcher:
             found: dict[str, Collected] = {}
             for side in order:
                 workers[side] = stack.enter_context(self._start(side))
-                found[side] = Collected.told(self.checkouts[side], workers[side].hear())
+                found[side] = Collected.told(self.checkouts[side], workers[side].hear("collected"))
             wanted = list(ask(found))
+            for worker in workers.values():
+                worker.place = wanted[0]
             # The first answer starts a side's first test; every later benchmark is started by the answer to `finished`.
-            last = {side: workers[side].ask("run", ids=wanted) for side in order}
+            last = {side: workers[side].ask("run", "arrived", "finished", ids=wanted) for side in order}
             pairs: dict[str, Pair] = {}
-            for name in wanted:
+            for name, later in zip_longest(wanted, wanted[1:]):
                 pairs[name] = self._pair(name, workers, last)
-                last = {side: workers[side].ask("next") for side in self._shuffled()}
-            files = {side: frozenset(message.get("files", ())) for side, message in last.items()}
-        return Launch(pairs, time.perf_counter() - started_s), files
+                for worker in workers.values():
+                    worker.place = later or "its end"
+                answers = ("arrived", "finished") if later else ("done",)
+                last = {side: workers[side].ask("next", *answers) for side in self._shuffled()}
+            imported = {side: message["imported"] for side, message in last.items()}
+        return Launch(pairs, time.perf_counter() - started_s), imported
 
     def _pair(self, name: str, workers: Mapping[str, Worker], last: dict[str, Mapping[str, Any]]) -> Pair:
         """Measure one benchmark; `last` is what each side said last, and is kept up to date."""
         for side in SIDES:
-            if last[side].get("id") != name:
-                raise WorkerError(
-                    f"pytest on {self.checkouts[side].name} did not come to {name}",
-                    "see whether it can be collected there: pytest --collect-only",
-                )
-        arrived = [side for side in SIDES if last[side]["kind"] == "arrived"]
-        if len(arrived) < 2:
-            for side in arrived:
-                last[side] = workers[side].ask("skip", reason="the other side did not run it")
-        else:
+            if last[side]["id"] != name:
+                raise workers[side].failure()
+        kept: Mapping[str, list[int]] = {}
+        if all(last[side]["kind"] == "arrived" for side in SIDES):
             kept = self._take_turns(name, workers, last)
-            for side in self._shuffled():
-                if last[side]["kind"] != "finished":
-                    last[side] = workers[side].ask("stop")
-        errors = {side: str(last[side].get("error") or "") for side in SIDES}
+        skipped = set()
+        for side in self._shuffled():
+            if last[side]["kind"] == "arrived":
+                skipped.add(side)
+                last[side] = workers[side].ask("skip", "finished", reason="the other side did not run it")
+            elif last[side]["kind"] != "finished":
+                last[side] = workers[side].ask("stop", "finished")
+        errors = {side: "" if side in skipped else str(last[side]["error"] or "") for side in SIDES}
         if any(errors.values()):
-            # Of the side that was skipped for the other's sake nothing is to be said.
-            failed = {side: errors[side] if side not in arrived or len(arrived) == 2 else "" for side in SIDES}
-            return Pair(base_error=failed["base"], head_error=failed["head"])
+            return Pair(base_error=errors["base"], head_error=errors["head"])
         sides = {}
         for side in SIDES:
             benchmark = from_json(last[side]["benchmark"], Benchmark, f"{self.checkouts[side].name}: {name}")
@@ -174,15 +191,17 @@ class Launcher:
             Per side, the indices of its valid rounds whose partner was valid too.
         """
         calls = max(int(last[side]["calls"]) for side in SIDES)
-        for side in SIDES:
-            workers[side].tell("calls", calls=calls)
         valid = dict.fromkeys(SIDES, 0)
         kept: dict[str, list[int]] = {side: [] for side in SIDES}
+        for side in self._shuffled():
+            last[side] = workers[side].ask("calls", "ready", "finished", calls=calls)
+            if last[side]["kind"] == "finished":
+                return kept
         for number in range(1, self._rounds + 1):
             self._watch(name, number)
             both = True
             for side in self._shuffled():
-                last[side] = workers[side].ask("round")
+                last[side] = workers[side].ask("round", "round", "finished")
                 if last[side]["kind"] == "finished":
                     return kept
                 both &= bool(last[side]["valid"])
@@ -199,32 +218,49 @@ class Launcher:
 
 
 def require_own_code(
-    checkouts: Mapping[str, Checkout], files: Mapping[str, frozenset[str]], tracked: Sequence[str]
+    checkouts: Mapping[str, Checkout], imported: Mapping[str, Mapping[str, str]], tracked: Sequence[str]
 ) -> None:
     """Prove that each side ran the code of its own tree.
 
     Args:
-        files: what each side imported.
+        imported: module name to file, of each side.
         tracked: files of the head's tree, relative to its top, that are under test.
 
     Raises:
-        RevisionError: a side imported the other's files, or both imported one installed copy.
+        RevisionError: a side imported the other's files, or both imported one copy of what is under test.
     """
     for side, other in (("base", "head"), ("head", "base")):
         own, foreign = checkouts[side].root, checkouts[other].root
-        for file in sorted(files[side]):
+        for file in imported[side].values():
             path = Path(file)
-            installed = "site-packages" in path.parts or "dist-packages" in path.parts
-            if path.is_relative_to(foreign) and not path.is_relative_to(own) and not installed:
-                raise RevisionError(
-                    f"{checkouts[side].name} imported {path}, which belongs to {checkouts[other].name}",
-                    'an editable install shadows the checkout: add --prepare "pip install ."',
-                )
-    modules = {path.removeprefix("src/") for path in tracked if path.endswith(".py") and "/" in path}
-    for file in sorted(files["base"] & files["head"]):
-        for folder in ("/site-packages/", "/dist-packages/"):
-            if file.rpartition(folder)[2] in modules and folder in file:
-                raise RevisionError(
-                    f"both sides import the installed {file}, so they would measure the same code",
-                    'add --prepare "pip install .", which installs each revision in an environment of its own',
-                )
+            if _INSTALLED.isdisjoint(path.parts):
+                path = path.resolve()
+                if path.is_relative_to(foreign) and not path.is_relative_to(own):
+                    raise RevisionError(
+                        f"{checkouts[side].name} imported {path}, which belongs to {checkouts[other].name}",
+                        'an editable install shadows the checkout: add --prepare "pip install ."',
+                    )
+    under_test = _modules(tracked)
+    for name, file in imported["base"].items():
+        # In the tree that is no side's own: the same file on both sides.
+        if name in under_test and imported["head"].get(name) == file:
+            raise RevisionError(
+                f"both sides import {name} from {file}, so they would measure the same code",
+                'add --prepare "pip install .", which installs each revision in an environment of its own',
+            )
+
+
+def _modules(tracked: Sequence[str]) -> frozenset[str]:
+    """Names under which the Python files of a repository are imported; single files beside packages are scripts."""
+    projects = {PurePosixPath()} | {
+        PurePosixPath(file).parent for file in tracked if file.rpartition("/")[2] in ("pyproject.toml", "setup.py")
+    }
+    roots = {project / folder for project in projects for folder in ("", "src", "lib", "python")}
+    names = set()
+    for file in map(PurePosixPath, tracked):
+        if file.suffix == ".py":
+            for root in roots.intersection(file.parents):
+                parts = file.relative_to(root).with_suffix("").parts
+                if len(parts) > 1:
+                    names.add(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return frozenset(names)

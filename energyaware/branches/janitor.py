@@ -2,7 +2,7 @@
 
 A small process of its own session that sleeps on its standard input. The coordinator tells it what there is to clean
 up, one JSON object per line; when the coordinator's end closes, for whatever reason, it kills the process groups and
-removes the worktrees and folders that are still listed. Run as `python -m energyaware.branches.janitor`.
+removes the folders that are still listed. It is run as a script and needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+_GONE_S = 2.0
 
 
 def clean_up(lines: Iterable[str]) -> None:
     """Read what to do from `lines` until they end, then do it."""
     groups: dict[int, None] = {}
     folders: dict[str, None] = {}
-    worktrees: dict[tuple[str, str], None] = {}
     for line in lines:
         try:
             wish = json.loads(line)
@@ -34,19 +36,21 @@ def clean_up(lines: Iterable[str]) -> None:
             groups[int(wish["group"])] = None
         elif "ended" in wish:
             groups.pop(int(wish["ended"]), None)
-        elif "worktree" in wish:
-            worktrees[str(wish["repository"]), str(wish["worktree"])] = None
         elif "folder" in wish:
             folders[str(wish["folder"])] = None
     for group in groups:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
+        _kill(group)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    for repository, worktree in worktrees:
-        shutil.rmtree(worktree, ignore_errors=True)
-        # Git forgets worktrees whose folder is gone.
-        subprocess.run(["git", "worktree", "prune"], cwd=repository, capture_output=True, check=False)
+
+
+def _kill(group: int) -> None:
+    """Kill a process group and wait until it is gone: it must not write into folders that are being removed."""
+    deadline = time.monotonic() + _GONE_S
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.killpg(group, signal.SIGKILL)
+            time.sleep(0.01)
 
 
 class Janitor:
@@ -54,13 +58,15 @@ class Janitor:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            # Isolated: neither the folder we are in nor PYTHONPATH says what it imports.
+            [sys.executable, "-I", __file__],
             stdin=subprocess.PIPE,
+            # Nobody who reads our output is to wait for it.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             text=True,
             # Its own session: Ctrl-C in the terminal reaches the coordinator, which then closes the pipe.
             start_new_session=True,
-            # Neither the code under test nor its configuration is needed here.
-            env={name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_START"},
         )
 
     def __enter__(self) -> Self:
@@ -84,10 +90,6 @@ class Janitor:
     def remove_at_end(self, folder: Path) -> None:
         """Remove a folder at the end."""
         self._say({"folder": str(folder)})
-
-    def remove_worktree_at_end(self, repository: Path, worktree: Path) -> None:
-        """Remove a git worktree of `repository` at the end."""
-        self._say({"worktree": str(worktree), "repository": str(repository)})
 
     @property
     def _input(self) -> IO[str]:

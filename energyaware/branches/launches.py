@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from energyaware.baselines.codec import from_json, to_json
 from energyaware.errors import StoredRunError
+from energyaware.paths import CACHE_VARIABLE
 from energyaware.records import Benchmark
 
 JOURNAL_VERSION = 1
@@ -55,7 +57,7 @@ class Question:
         base, head: identities of the two trees, see `energyaware.branches.checkout.Checkout`.
         arguments: everything else that shapes a launch.
         ids: benchmarks that both sides have, in the order of the head.
-        missing: benchmarks that only one side has: full name to `base` or `head`, whichever lacks it.
+        missing: benchmarks that only one side has: full name to which lacks it, and why where that is known.
         limits: gated limits of each benchmark, as the user wrote them.
         machine: what numbers depend on.
     """
@@ -74,10 +76,14 @@ class Journal:
 
     Args:
         path: made with the first line; removed by `finish`.
+
+    Attributes:
+        kept: finished launches in it, as far as this process wrote or read them.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.kept = 0
 
     def begin(self, question: Question) -> None:
         """Start anew.
@@ -86,6 +92,7 @@ class Journal:
             StoredRunError: it cannot be written.
         """
         self._write({"journal_version": JOURNAL_VERSION, "question": to_json(question)}, "wb")
+        self.kept = 0
 
     def add(self, launch: Launch) -> None:
         """Keep a finished launch; it is on disk when this returns.
@@ -94,9 +101,18 @@ class Journal:
             StoredRunError: it cannot be written.
         """
         self._write(to_json(launch), "ab")
+        self.kept += 1
+
+    @property
+    def outlook(self) -> str:
+        """What a user can do after a comparison was cut off."""
+        if not self.kept:
+            return "No launch had finished"
+        launches = "1 finished launch is" if self.kept == 1 else f"{self.kept} finished launches are"
+        return f"{launches} kept: go on with --resume"
 
     def finish(self) -> None:
-        """Remove it: what it held is in the report now."""
+        """Remove it: everything is decided and reported."""
         self.path.unlink(missing_ok=True)
 
     def resume(self, base: str, head: str, arguments: tuple[str, ...]) -> tuple[Question, list[Launch]]:
@@ -122,7 +138,7 @@ class Journal:
         for name, before, now in (
             ("base", question.base, base),
             ("head", question.head, head),
-            ("arguments", " ".join(question.arguments), " ".join(arguments)),
+            ("arguments", shlex.join(question.arguments), shlex.join(arguments)),
         ):
             if before != now:
                 raise StoredRunError(f"the comparison to resume had the {name} {before!r}, not {now!r}", again)
@@ -133,6 +149,7 @@ class Journal:
         # A line that was cut off must not stay in front of the next one.
         with self.path.open("r+b") as file:
             file.truncate(sum(len(line) + 1 for line in complete))
+        self.kept = len(launches)
         return question, launches
 
     def _write(self, entry: Mapping[str, Any], mode: str) -> None:
@@ -145,7 +162,7 @@ class Journal:
         except OSError as error:
             raise StoredRunError(
                 f"the journal {self.path} cannot be written ({error.strerror})",
-                "the launches before this one are kept: make room on the disk, then add --resume",
+                f"make room on the disk, or set {CACHE_VARIABLE} to another folder. {self.outlook}",
             ) from error
 
 

@@ -35,11 +35,8 @@ class Standing:
     open: tuple[str, ...]
 
 
-def launch_value(pair: Pair, metric: str) -> float | None:
+def launch_value(base: Benchmark, head: Benchmark, metric: str) -> float | None:
     """Mean over rounds of log(head / base) of one launch; None where a side has no value."""
-    base, head = pair.base, pair.head
-    if base is None or head is None:
-        return None
     if metric == "memory":
         if not base.peak_memory_bytes or not head.peak_memory_bytes:
             return None
@@ -61,50 +58,63 @@ def standing(question: Question, launches: Sequence[Launch], plan: Plan, *, ende
     evidence: dict[Key, list[float]] = {}
     limits: dict[Key, float] = {}
     closed: set[Key] = set()
+    failed: dict[Key, str] = {}
     for name in question.ids:
         pairs = [launch.pairs[name] for launch in launches if name in launch.pairs]
-        first = next((pair for pair in pairs if pair.base is not None and pair.head is not None), None)
+        measured = [(pair.base, pair.head) for pair in pairs if pair.base is not None and pair.head is not None]
+        why = next((problem for pair in pairs if (problem := _problem(pair))), "")
         for limit in parse_limits(question.limits[name]):
             key = (name, limit.metric)
-            start = Judgement(name, _row(pairs, name), limit.metric, limit.text, "inconclusive")
-            failed = next((pair for pair in pairs if pair.base_error or pair.head_error), None)
-            if failed is not None:
-                side, why = ("base", failed.base_error) if failed.base_error else ("head", failed.head_error)
-                judged[key] = replace(start, verdict="missing", reason=f"its test failed in the {side}: {why}")
-            elif first is None or first.base is None or first.head is None:
-                judged[key] = start
-            else:
-                if limit.kind == "quality" and not any(
-                    limit.metric in side.quality for side in (first.base, first.head)
-                ):
-                    continue  # a suite-wide limit says nothing about a benchmark that has no such quality
-                found = _certain(start, limit, first.base, first.head, question)
-                if found is not None:
-                    judged[key] = found
-                    continue
-                values = [value for pair in pairs if (value := launch_value(pair, limit.metric)) is not None]
-                judged[key] = replace(
-                    start,
-                    baseline=_raw([pair.base for pair in pairs], limit.metric),
-                    candidate=_raw([pair.head for pair in pairs], limit.metric),
-                )
-                evidence[key] = values
-                limits[key] = math.log1p(limit.value if limit.relative else limit.value / (judged[key].baseline or 1.0))
-                if len(values) < len(pairs):
-                    closed.add(key)
+            start = judged[key] = Judgement(name, _row(pairs, name), limit.metric, limit.text, "inconclusive")
+            if not measured:
+                if why:
+                    judged[key] = replace(start, verdict="missing", reason=why)
+                continue
+            base, head = measured[0]
+            if limit.kind == "quality" and not any(limit.metric in side.quality for side in (base, head)):
+                del judged[key]  # a suite-wide limit says nothing about a benchmark that has no such quality
+                continue
+            certain = _certain(start, limit, base, head, question)
+            if certain is not None:
+                judged[key] = certain
+                continue
+            judged[key] = replace(
+                start,
+                baseline=_raw([before for before, _ in measured], limit.metric),
+                candidate=_raw([after for _, after in measured], limit.metric),
+            )
+            values = [launch_value(*sides, limit.metric) for sides in measured]
+            evidence[key] = [value for value in values if value is not None]
+            limits[key] = _log_limit(limit, [before for before, _ in measured[: plan.looks[0]]])
+            if len(evidence[key]) < len(pairs):
+                closed.add(key)
+            if why:
+                failed[key] = why
     decisions = decide(plan, evidence, limits, closed=closed, ended=ended) if limits else {}
     for key, decision in decisions.items():
-        judged[key] = _decided(judged[key], decision, evidence[key])
-    for name, side in question.missing.items():
+        undecided = decision.verdict in ("open", "inconclusive")
+        judged[key] = (
+            replace(judged[key], verdict="missing", reason=failed[key])
+            if undecided and key in failed
+            else _decided(judged[key], decision, evidence[key])
+        )
+    for name, reason in question.missing.items():
         for limit in parse_limits(question.limits[name]):
-            reason = f"the {side} has no such benchmark"
             judged[name, limit.metric] = Judgement(name, name, limit.metric, limit.text, "missing", reason=reason)
-    still_open = {key[0] for key, decision in decisions.items() if decision.verdict == "open"}
-    unseen = {name for name in question.ids if not launches}
-    return Standing(
-        tuple(judged.values()),
-        tuple(name for name in question.ids if name in still_open | unseen),
-    )
+    still_open = {key[0] for key, decision in decisions.items() if decision.verdict == "open" and key not in failed}
+    unseen = set() if launches else set(question.ids)
+    return Standing(tuple(judged.values()), tuple(name for name in question.ids if name in still_open | unseen))
+
+
+def _problem(pair: Pair) -> str:
+    """Why a test has no numbers; empty where it has."""
+    errors = {"base": pair.base_error, "head": pair.head_error}
+    return "; ".join(f"its test failed in the {side}: {error}" for side, error in errors.items() if error)
+
+
+def _log_limit(limit: Limit, first: Sequence[Benchmark]) -> float:
+    """The limit on the log scale; one in joules is taken relative to the base up to the first look, then stays."""
+    return math.log1p(limit.value if limit.relative else limit.value / (_raw(first, limit.metric) or math.nan))
 
 
 def _certain(start: Judgement, limit: Limit, base: Benchmark, head: Benchmark, question: Question) -> Judgement | None:
@@ -127,9 +137,7 @@ def _decided(start: Judgement, decision: Decision, values: Sequence[float]) -> J
     verdict = "inconclusive" if decision.verdict == "open" else decision.verdict
     reason = ""
     if verdict == "inconclusive":
-        enough = (
-            f"about {decision.needed} more launches would decide" if decision.needed is not None else "too few launches"
-        )
+        enough = "too few launches" if decision.needed is None else f"about {decision.needed} more would"
         reason = f"{len(values)} launches do not decide {start.limit}: {enough}"
     return replace(
         start,
@@ -141,9 +149,9 @@ def _decided(start: Judgement, decision: Decision, values: Sequence[float]) -> J
     )
 
 
-def _raw(side: Sequence[Benchmark | None], metric: str) -> float | None:
+def _raw(side: Sequence[Benchmark], metric: str) -> float | None:
     """What people read: the geometric mean over launches."""
-    values = [value for item in side if item is not None and (value := raw_value(item, metric)) is not None]
+    values = [value for item in side if (value := raw_value(item, metric)) is not None]
     return math.exp(math.fsum(map(math.log, values)) / len(values)) if values else None
 
 

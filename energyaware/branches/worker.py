@@ -13,16 +13,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from energyaware.branches.channel import Channel, ChannelClosedError
-from energyaware.branches.checkout import Checkout
+from energyaware.branches.checkout import Checkout, tail
 from energyaware.branches.janitor import Janitor
 from energyaware.errors import EnergyAwareError
 
-_TAIL_LINES = 15
 _END_S = 30.0
 
 
 class WorkerError(EnergyAwareError):
-    """A side's process ended before its time."""
+    """A side's process ended before its time, or cannot measure."""
 
 
 class Worker:
@@ -30,29 +29,42 @@ class Worker:
 
     Args:
         python: interpreter with energyaware and what the benchmarks need.
+        environment: its variables.
         arguments: for pytest.
         folder: working folder inside the checkout.
         output: file for what it prints.
         janitor: kills it, with all that it started, if we cannot.
+
+    Attributes:
+        place: where it is, for messages.
     """
 
     def __init__(
-        self, checkout: Checkout, python: Path, arguments: Sequence[str], folder: Path, output: Path, janitor: Janitor
+        self,
+        checkout: Checkout,
+        python: Path,
+        environment: Mapping[str, str],
+        arguments: Sequence[str],
+        folder: Path,
+        output: Path,
+        janitor: Janitor,
     ) -> None:
         self.checkout = checkout
         self._output = output
         self._janitor = janitor
+        self.place = "its start"
         ours, theirs = socket.socketpair()
         command = [
-            *(str(python), "-m", "pytest"),
-            *("--energy", f"--energy-turns={theirs.fileno()}", f"--rootdir={checkout.root}", "-p", "no:cacheprovider"),
+            # -P: the folder we are in is not imported from, as with plain `pytest`.
+            *(str(python), "-P", "-m", "pytest", "--energy", f"--energy-turns={theirs.fileno()}"),
+            *(f"--rootdir={checkout.root}", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
             *arguments,
         ]
         with output.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=_environment(checkout.root),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -64,30 +76,22 @@ class Worker:
         janitor.kill_at_end(self._process.pid)
         self._channel = Channel(ours)
 
-    def ask(self, kind: str, **content: Any) -> Mapping[str, Any]:
+    def ask(self, kind: str, *answers: str, **content: Any) -> Mapping[str, Any]:
         """Let it run until it says something again.
+
+        Args:
+            answers: kinds of message that may come back.
 
         Raises:
             WorkerError: it ended instead, or cannot measure here.
         """
         try:
             self._channel.send(kind, **content)
-            return self.hear()
         except ChannelClosedError:
-            raise self._ended() from None
+            raise self.failure() from None
+        return self.hear(*answers)
 
-    def tell(self, kind: str, **content: Any) -> None:
-        """Say something that it does not answer before it is asked again.
-
-        Raises:
-            WorkerError: it has ended.
-        """
-        try:
-            self._channel.send(kind, **content)
-        except ChannelClosedError:
-            raise self._ended() from None
-
-    def hear(self) -> Mapping[str, Any]:
+    def hear(self, *answers: str) -> Mapping[str, Any]:
         """Wait until it says something, after its start.
 
         Raises:
@@ -96,10 +100,29 @@ class Worker:
         try:
             message = self._channel.receive()
         except ChannelClosedError:
-            raise self._ended() from None
+            raise self.failure() from None
         if message["kind"] == "unusable":
-            raise WorkerError(f"{self.checkout.name}: {message['error']}", "The other side was not measured either")
+            raise WorkerError(f"{self.checkout.name} cannot be measured", message["error"])
+        if message["kind"] not in answers:
+            raise self.failure()
         return message
+
+    def failure(self) -> WorkerError:
+        """Why it does not go on, with what it printed; waits for its end."""
+        self._channel.close()
+        try:
+            status: int | None = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            status = None
+        if status is None:
+            how = "hung up"
+        elif status < 0:
+            how = f"was killed by signal {-status}"
+            how += " (was memory short?)" if -status == signal.SIGKILL else ""
+        else:
+            how = f"ended with exit status {status}"
+        printed = tail(self._output.read_text(encoding="utf-8", errors="replace")) or "    nothing"
+        return WorkerError(f"pytest on {self.checkout.name} {how} at {self.place}", f"It printed last:\n{printed}")
 
     def __enter__(self) -> Self:
         return self
@@ -108,32 +131,11 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._channel.close()
-        try:
-            # After an error nobody waits for what it still wants to do.
+        # After an error nobody waits for what it still wants to do.
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S if error is None else 0)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        # The group is killed also where pytest itself has ended: what it started must not run beside later rounds.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         self._janitor.ended(self._process.pid)
-
-    def _ended(self) -> WorkerError:
-        try:
-            status: int | None = self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            status = None
-        how = (
-            "hung up" if status is None else f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
-        )
-        lines = self._output.read_text(errors="replace").strip().splitlines()[-_TAIL_LINES:]
-        return WorkerError(
-            f"pytest on {self.checkout.name} {how} in the middle of a launch",
-            "finished launches are kept; see what it printed, then go on with --resume:\n" + "\n".join(lines),
-        )
-
-
-def _environment(root: Path) -> dict[str, str]:
-    """Ours, with the checkout's code in front of whatever is installed."""
-    own = [str(path) for path in (root, root / "src") if path.is_dir()]
-    inherited = os.environ.get("PYTHONPATH")
-    return os.environ | {"PYTHONPATH": os.pathsep.join([*own, *([inherited] if inherited else [])])}

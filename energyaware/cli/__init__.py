@@ -33,6 +33,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     return run(arguments, arguments.pytest_arguments)
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from energyaware.cli.doctor import run
+
+    return run(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="energyaware", description="Energy of language models: rank stored runs.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -49,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(call=_compare)
     models = commands.add_parser("models", help="the catalogue, and which embedded models are trained")
     models.set_defaults(call=_models)
+    doctor = commands.add_parser("doctor", help="which meters work here, why the others do not, what to do")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.add_argument("--core-watts", type=float, metavar="W", help="as --energy-core-watts of pytest")
+    doctor.add_argument("--country", metavar="CODE", help="as --energy-country of pytest")
+    doctor.set_defaults(call=_doctor)
     return parser
 
 
@@ -72,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = command(parsed)
         sys.stdout.flush()
     except EnergyAwareError as error:
-        print(f"energyaware: {error}", file=sys.stderr)
+        from energyaware.reports.columns import plain
+
+        # It may quote what git, tests and files say.
+        print("energyaware: " + "\n".join(map(plain, str(error).split("\n"))), file=sys.stderr)
         return 2
     except BrokenPipeError:  # `energyaware rank RUN | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

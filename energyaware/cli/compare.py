@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import os
 import shutil
 import signal
@@ -75,7 +76,7 @@ def run(parsed: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     """Compare, print the verdicts, and return the exit status: 1 where something regressed.
 
     Raises:
-        OptionError: a limit, number or budget that says nothing.
+        OptionError: a limit, number, budget or pytest argument that says nothing.
         RevisionError: a revision that cannot be compared.
         WorkerError: a side's process ended; finished launches are kept.
         StoredRunError: nothing to resume, or the journal cannot be written.
@@ -88,7 +89,7 @@ def run(parsed: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
             writable_dir(folder, "report")
     journal = Journal(_journal_path(repository))
     meter = best_available(None)
-    progress = LiveLine()
+    progress = LiveLine(settings.max_j)
     # A polite kill unwinds like Ctrl-C, so that everything is cleaned up.
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -96,7 +97,7 @@ def run(parsed: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
             found = compare(settings, repository, Path.cwd(), journal, janitor, meter, progress)
     except KeyboardInterrupt:
         progress.clear()
-        print("interrupted: finished launches are kept, go on with --resume", file=sys.stderr)
+        print(f"interrupted. {journal.outlook}", file=sys.stderr)
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -107,13 +108,17 @@ def run(parsed: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     if bad:
         print("FAILED: " + ", ".join(f"{plain(item.fullname)} ({item.limit} {item.verdict})" for item in bad))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print("\n".join(github_errors(bad)))
+        for line in github_errors(bad):
+            print(line)
     if parsed.report is not None:
         (written,) = files.write(parsed.report, {"compare.md": comparison_markdown(title, found)})
         print(f"report: {written}")
     if parsed.json is not None:
         files.write(parsed.json.parent, {parsed.json.name: comparison_json(found)})
-    journal.finish()
+    if found.unfinished:
+        print("--resume with a larger --max-minutes or --max-joules goes on from here")
+    else:
+        journal.finish()
     return 1 if bad else 0
 
 
@@ -129,24 +134,36 @@ def _journal_path(repository: Path) -> Path:
 class LiveLine:
     """How far it is, on standard error: one line that is overwritten on a terminal, one per launch elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_j: float) -> None:
+        self._max_j = max_j
         self._live = sys.stderr.isatty()
         self._text = ""
+
+    def preparing(self, what: str) -> None:
+        """Something begins that comes before the first launch."""
+        self._show(plain(what))
+        if not self._live:
+            print(plain(what), file=sys.stderr, flush=True)
 
     def begin(self, number: int, now: Standing, total: int, left_s: float, energy_j: float | None) -> None:
         """A launch begins."""
         decided = f"{total - len(now.open)} of {total} decided" if total else "starting"
         waiting = [item for item in now.judgements if item.fullname in now.open and item.effect is not None]
         state = "".join(f", {_short(item)}" for item in waiting[:2]) + (", …" if len(waiting) > 2 else "")
-        spent = "" if energy_j is None else f", {si(energy_j, 'J')} spent"
-        self._text = f"launch {number}: {decided}{state}, {max(left_s, 0) / 60:.0f} min left{spent}"
+        joules = ""
+        if energy_j is not None:
+            left_j = self._max_j - energy_j
+            joules = f", {si(energy_j, 'J')} spent" if math.isinf(left_j) else f", {si(max(left_j, 0.0), 'J')} left"
+        self._text = f"launch {number}: {decided}{state}, {max(left_s, 0) / 60:.0f} min left{joules}"
         if not self._live:
             print(self._text, file=sys.stderr, flush=True)
 
     def round(self, name: str, number: int) -> None:
         """A pair of rounds begins."""
+        self._show(f"{self._text} · {plain(name.rpartition('::')[2])} {number}")
+
+    def _show(self, line: str) -> None:
         if self._live:
-            line = f"{self._text} · {plain(name.rpartition('::')[2])} {number}"
             cut = line[: shutil.get_terminal_size().columns - 1]
             print(f"\r\x1b[K{cut}", end="", file=sys.stderr, flush=True)
 

@@ -60,7 +60,7 @@ class WorldSize:
     first_code: float = 0.85
     second_code: float = 0.08
     clue_weight: float = 0.6
-    stray: float = 0.08
+    stray: float = 0.06
     prior_spread: float = 2.0
 
 

@@ -12,12 +12,12 @@ import pytest
 from energyaware.baselines.codec import to_json
 from energyaware.branches.channel import PROTOCOL, Channel, ChannelClosedError
 from energyaware.config import EnergyConfig, TestSettings
-from energyaware.errors import EnergyAwareError
+from energyaware.errors import EnergyAwareError, OptionError
 from energyaware.measure.candle import Candle
 from energyaware.measure.contention import Observer
 from energyaware.measure.machine import describe
 from energyaware.measure.rounds import RoundRecorder, min_window_s
-from energyaware.meters.base import Meter
+from energyaware.meters.base import Meter, TickingMeter
 from energyaware.meters.gpu_state import open_gpu_state
 from energyaware.pytest_plugin.session import first_line, gpus_of, learn_idle, marked, session_meter
 from energyaware.records import Benchmark
@@ -49,17 +49,28 @@ class TurnSession:
         self._asked: frozenset[str] = frozenset()
         self._benchmark: Benchmark | None = None
         self._errors: dict[str, str] = {}
+        self._broken: dict[str, str] = {}
+        self._arrived: set[str] = set()
 
     def pytest_sessionstart(self) -> None:
         """Open the meter."""
         try:
             self.meter = session_meter(self.config)
-            self.idle_w = learn_idle(self.meter, self.settings.net)
+            # It takes seconds in every launch, so only where something is done with it.
+            if self.settings.net or isinstance(self.meter, TickingMeter):
+                self.idle_w = learn_idle(self.meter, self.settings.net)
         except EnergyAwareError as error:
             self._channel.send("unusable", error=str(error))
             raise pytest.UsageError(str(error)) from None
         self.window_s = min_window_s(self.meter)
         self.observer = Observer(open_gpu_state(gpus_of(self.settings.device)))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember what cannot be collected: its benchmarks are missing, the others go on."""
+        if not report.passed and report.nodeid:
+            lines = report.longreprtext.strip().splitlines()
+            errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
+            self._broken[report.nodeid] = (errors or lines or ["it cannot be collected"])[-1][:300]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -76,6 +87,7 @@ class TurnSession:
             limits=limits,
             defaults=[limit.text for limit in self.settings.limits],
             machine=describe(),
+            broken=self._broken,
         )
         wanted = self._hear()["ids"]
         self._asked = frozenset(wanted)
@@ -104,7 +116,14 @@ class TurnSession:
         return None, 0
 
     def agree(self, item: pytest.Item, calls: int) -> int:
-        """Wait for the other side; both then have the same number of calls in a round."""
+        """Wait for the other side; both then have the same number of calls in a round.
+
+        Raises:
+            OptionError: the test metered something before.
+        """
+        if item.nodeid in self._arrived:
+            raise OptionError("energy(...) is called twice in one test", "give each its own test")
+        self._arrived.add(item.nodeid)
         self._channel.send("arrived", id=item.nodeid, calls=calls)
         answer = self._hear()
         if answer["kind"] == "skip":
@@ -122,6 +141,7 @@ class TurnSession:
     ) -> Any:
         """One round at each turn; returns the last result of `metered`."""
         result = None
+        self._channel.send("ready")
         while self._hear()["kind"] == "round":
             kept = len(recorder.rounds)
             before()
@@ -164,8 +184,9 @@ class TurnSession:
         self._hear()
 
     def pytest_sessionfinish(self) -> None:
-        """Say which files were imported, for the proof that each side ran its own code."""
-        files = {getattr(module, "__file__", None) for module in tuple(sys.modules.values())}
+        """Say what was imported, for the proof that each side ran its own code."""
+        # From the dictionary: a module that loads its parts when they are asked for must not do so now.
+        files = {name: getattr(item, "__dict__", {}).get("__file__") for name, item in tuple(sys.modules.items())}
         with contextlib.suppress(ChannelClosedError):
-            self._channel.send("done", files=sorted(file for file in files if isinstance(file, str)))
+            self._channel.send("done", imported={name: file for name, file in files.items() if isinstance(file, str)})
         self._channel.close()

@@ -16,11 +16,12 @@ from energyaware.units import ABSENT, percent, si
 
 def reasons(comparison: Comparison) -> list[str]:
     """Why a verdict is what it is, one line each."""
-    return [
+    lines = [
         f"{plain(item.row)} {item.limit}: {item.verdict}, {plain(item.reason)}"
         for item in comparison.standing.judgements
         if item.reason
     ]
+    return [*lines, "the budget ended before everything was decided"] if comparison.unfinished else lines
 
 
 def provenance(comparison: Comparison) -> str:
@@ -73,11 +74,16 @@ def github_errors(bad: Sequence[Judgement]) -> list[str]:
     lines = []
     for item in bad:
         change = ABSENT if item.effect is None else percent(item.effect, signed=True)
-        text = _command(f"{item.fullname}: {item.limit} {item.verdict} ({change})")
-        lines.append(f"::error file={_command(item.fullname.split('::', 1)[0])},title=energy::{text}")
+        text = _data(f"{item.fullname}: {item.limit} {item.verdict} ({change})")
+        lines.append(f"::error file={_property(item.fullname.split('::', 1)[0])},title=energy::{text}")
     return lines
 
 
-def _command(text: str) -> str:
-    """Text inside a workflow command, where it can begin no other one."""
-    return plain(text).replace("%", "%25").replace(",", "%2C").replace(":", "%3A")
+def _data(text: str) -> str:
+    """Text of a workflow command; without line ends it can begin no other one."""
+    return plain(text).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    """Value of a workflow command's property."""
+    return _data(text).replace(",", "%2C").replace(":", "%3A")

@@ -1,0 +1,241 @@
+"""Real workers in a tiny repository, driven by the launcher."""
+
+import random
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from energyaware.branches.checkout import Checkout, RevisionError
+from energyaware.branches.coordinator import SIDES, Collected, Launcher, question_of, require_own_code
+from energyaware.branches.janitor import Janitor
+from energyaware.branches.worker import Worker, WorkerError
+
+STAMPED = """
+import os, time
+
+JOULES = {joules}
+
+def work():
+    with open(os.environ["STAMPS"], "a") as file:
+        file.write(f"{{os.getpid()}} begin {{time.monotonic_ns()}}\\n")
+        time.sleep(0.002)
+        file.write(f"{{os.getpid()}} end {{time.monotonic_ns()}}\\n")
+"""
+
+
+@pytest.fixture
+def sides(repository, tmp_path):
+    """Two copies of the repository; the head reads 1.5 times the joules of the base."""
+    found = {}
+    for side, joules in (("base", 1.0), ("head", 1.5)):
+        root = tmp_path / side
+        repository.git("worktree", "add", "-q", "--detach", str(root))
+        (root / "mypkg" / "__init__.py").write_text(STAMPED.format(joules=joules))
+        found[side] = Checkout(side, root.resolve(), side)
+    return found
+
+
+@pytest.fixture
+def start(sides, environment, tmp_path):
+    variables = environment | {"STAMPS": str(tmp_path / "stamps")}
+    with Janitor() as janitor:
+
+        def worker(side, *arguments):
+            item = sides[side]
+            own = variables | {"PYTHONPATH": str(item.root)}
+            output = tmp_path / f"{side}.log"
+            return Worker(item, Path(sys.executable), own, ["benchmarks", *arguments], item.root, output, janitor)
+
+        yield worker
+
+
+@pytest.fixture
+def launcher(sides, start):
+    return Launcher(sides, start, rounds=4, rng=random.Random(1), watch=lambda name, number: None)
+
+
+def test_rounds_are_paired_and_never_overlap(launcher, sides, tmp_path):
+    launch, imported = launcher.launch(lambda found: found["head"].ids)
+    (pair,) = launch.pairs.values()
+    assert len(pair.base.rounds) == len(pair.head.rounds) == 4
+    ratios = [
+        head.reading.total_j / base.reading.total_j
+        for base, head in zip(pair.base.rounds, pair.head.rounds, strict=True)
+    ]
+    assert ratios == pytest.approx([1.5] * 4, rel=1e-3)
+    stamps = [line.split() for line in (tmp_path / "stamps").read_text().splitlines()]
+    stamps.sort(key=lambda stamp: int(stamp[2]))
+    assert [stamp[1] for stamp in stamps] == ["begin", "end"] * (len(stamps) // 2)
+    order = [stamp[0] for stamp in stamps[::2]]
+    assert len(set(order)) == 2
+    # They do take turns: each runs between rounds of the other.
+    assert sum(before != after for before, after in pairwise(order)) > 4
+    for side in SIDES:
+        assert imported[side]["mypkg"] == str(sides[side].root / "mypkg" / "__init__.py")
+
+
+def run_time_ns(pid: int) -> int:
+    """CPU time of all threads of a process."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel keeps no scheduler statistics")
+def test_an_idle_worker_burns_no_cpu(start):
+    with start("base") as idle, start("head") as busy:
+        for worker in (idle, busy):
+            ids = worker.hear("collected")["ids"]
+            calls = worker.ask("run", "arrived", ids=ids)["calls"]
+            worker.ask("calls", "ready", calls=calls)
+        idle.ask("round", "round")
+        idle_pid, busy_pid = idle._process.pid, busy._process.pid
+        busy.ask("round", "round")  # by now the other one sleeps
+        before = run_time_ns(idle_pid), run_time_ns(busy_pid)
+        for _ in range(5):
+            busy.ask("round", "round")
+        after = run_time_ns(idle_pid), run_time_ns(busy_pid)
+        assert after[0] == before[0]
+        assert after[1] > before[1]
+        for worker in (idle, busy):
+            worker.ask("stop", "finished")
+            worker.ask("next", "done")
+
+
+def test_calls_of_both_sides_are_the_larger_number(launcher, sides):
+    """A side that is faster does not get shorter windows."""
+    suite = "import time, mypkg\ndef test_a(energy):\n    energy(time.sleep, {seconds})\n"
+    for side, seconds in (("base", 0.003), ("head", 0.02)):
+        (sides[side].root / "benchmarks" / "test_suite.py").write_text(suite.format(seconds=seconds))
+    (pair,) = launcher.launch(lambda found: found["head"].ids)[0].pairs.values()
+    assert pair.base.rounds[0].calls == pair.head.rounds[0].calls > 3
+
+
+def test_a_test_that_fails_on_one_side_is_not_run_on_the_other(launcher, sides, tmp_path):
+    suite = "import mypkg\ndef test_a(energy):\n    assert mypkg.JOULES > 1\n    energy.pedantic(mypkg.work)\n"
+    for side in SIDES:
+        (sides[side].root / "benchmarks" / "test_suite.py").write_text(suite)
+    launch, _ = launcher.launch(lambda found: found["head"].ids)
+    (pair,) = launch.pairs.values()
+    assert (pair.base, pair.head, pair.head_error) == (None, None, "")
+    assert pair.base_error.startswith("AssertionError")
+
+
+WRONG = {
+    "pass": "it metered nothing: energy(...) was not called",
+    "energy(int); energy(int)": "energy(...) is called twice in one test",
+    "import pytest; pytest.skip('no GPU')": "Skipped: no GPU",
+    "energy.pedantic(lambda: 1 / 0)": "ZeroDivisionError: division by zero",
+    "energy(int); energy.record(nonsense=1)": "energy.record does not know 'nonsense'",
+}
+
+
+def test_what_goes_wrong_in_a_test_is_told_and_the_next_one_runs(launcher, sides):
+    for side in SIDES:
+        bodies = [body if side == "head" else "energy(int)" for body in WRONG] + ["energy(int)"]
+        suite = "\n".join(f"def test_{index}(energy):\n    {body}" for index, body in enumerate(bodies))
+        (sides[side].root / "benchmarks" / "test_suite.py").write_text(suite)
+    launch, _ = launcher.launch(lambda found: found["head"].ids)
+    *wrong, last = launch.pairs.values()
+    assert [pair.head_error for pair in wrong] == list(WRONG.values())
+    assert {(pair.base_error, pair.base, pair.head) for pair in wrong} == {("", None, None)}
+    assert last.base is not None
+    assert last.head is not None
+
+
+def test_a_session_that_stops_early_shows_what_it_printed(launcher, sides):
+    suite = "import pytest\ndef test_a(energy):\n    pytest.exit('enough of this')\n"
+    (sides["head"].root / "benchmarks" / "test_suite.py").write_text(suite)
+    with pytest.raises(WorkerError, match=r"pytest on head ended with exit status 2 at .*(?s:.)*enough of this"):
+        launcher.launch(lambda found: found["head"].ids)
+
+
+def test_a_conftest_that_cannot_be_imported_shows_why(launcher, sides):
+    (sides["base"].root / "conftest.py").write_text("import nowhere_to_be_found")
+    with pytest.raises(WorkerError) as caught:
+        launcher.launch(lambda found: found["head"].ids)
+    assert caught.value.cause == "pytest on base ended with exit status 4 at its start"
+    assert "No module named 'nowhere_to_be_found'" in caught.value.remedy
+
+
+def test_a_meter_that_cannot_be_opened_says_what_to_do(launcher, sides):
+    (sides["base"].root / "pytest.ini").write_text("[pytest]\nenergy_meter = pakage\n")
+    with pytest.raises(
+        WorkerError, match=r"base cannot be measured\. no meter is called 'pakage'\. did you mean package"
+    ):
+        launcher.launch(lambda found: found["head"].ids)
+
+
+def told(*ids, broken=None, protocol=1):
+    message = {
+        "protocol": protocol, "ids": ids, "limits": dict.fromkeys(ids), "defaults": ["energy:5%"], "machine": {},
+        "broken": broken or {},
+    }  # fmt: skip
+    return Collected.told(Checkout("main", Path("/x"), ""), message)
+
+
+CHECKOUTS = {"base": Checkout("main", Path("/base"), "b"), "head": Checkout("feature", Path("/head"), "h")}
+
+
+def test_another_version_of_energyaware_is_refused():
+    with pytest.raises(WorkerError, match="main runs an energyaware of another version"):
+        told(protocol=0)
+
+
+def test_what_only_one_side_has_is_missing_and_why():
+    base = told("t.py::a", "t.py::gone", broken={"benchmarks/test_new.py": "ImportError: no"})
+    head = told("t.py::a", "benchmarks/test_new.py::b")
+    question = question_of(CHECKOUTS, ("--x",), {"base": base, "head": head})
+    assert (question.base, question.head, question.ids) == ("b", "h", ("t.py::a",))
+    assert question.missing == {
+        "benchmarks/test_new.py::b": "the base has no such benchmark (ImportError: no)",
+        "t.py::gone": "the head has no such benchmark",
+    }
+    assert question.limits["t.py::gone"] == ("energy:5%",)
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "reason"),
+    [
+        (told(), told(), "neither side has an energy benchmark"),
+        (
+            told(broken={"t.py": "ImportError: x"}),
+            told("t.py::a"),
+            r"main has none .* of feature \(t.py: ImportError: x",
+        ),
+        (told("t.py::a"), told(), "feature has none of the energy benchmarks of main"),
+    ],
+)
+def test_nothing_in_common_is_explained(base, head, reason):
+    with pytest.raises(RevisionError, match=reason):
+        question_of(CHECKOUTS, (), {"base": base, "head": head})
+
+
+TRACKED = ("src/mypkg/__init__.py", "src/mypkg/core.py", "tool.py", "setup.py", "sub/setup.py", "sub/python/other/a.py")
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "refused"),
+    [
+        ({"mypkg": "/base/src/mypkg/__init__.py"}, {"mypkg": "/head/src/mypkg/__init__.py"}, ""),
+        ({"mypkg": "/head/src/mypkg/__init__.py"}, {"mypkg": "/head/src/mypkg/__init__.py"}, "belongs to feature"),
+        (
+            {"mypkg.core": "/v/site-packages/mypkg/core.py"},
+            {"mypkg.core": "/v/site-packages/mypkg/core.py"},
+            "both sides",
+        ),
+        ({"mypkg": "/b/site-packages/mypkg/__init__.py"}, {"mypkg": "/h/site-packages/mypkg/__init__.py"}, ""),
+        ({"mypkg": "/elsewhere/mypkg/__init__.py"}, {"mypkg": "/elsewhere/mypkg/__init__.py"}, "both sides"),
+        ({"other.a": "/v/site-packages/other/a.py"}, {"other.a": "/v/site-packages/other/a.py"}, "both sides"),
+        ({"tool": "/v/site-packages/tool.py"}, {"tool": "/v/site-packages/tool.py"}, ""),
+        ({"numpy": "/v/site-packages/numpy/__init__.py"}, {"numpy": "/v/site-packages/numpy/__init__.py"}, ""),
+        ({"x": "/head/.venv/lib/site-packages/x.py"}, {"x": "/head/.venv/lib/site-packages/x.py"}, ""),
+    ],
+)
+def test_each_side_must_run_its_own_code(base, head, refused):
+    if not refused:
+        require_own_code(CHECKOUTS, {"base": base, "head": head}, TRACKED)
+        return
+    with pytest.raises(RevisionError, match=refused) as caught:
+        require_own_code(CHECKOUTS, {"base": base, "head": head}, TRACKED)
+    assert "--prepare" in caught.value.remedy

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from energyaware.examples import Dataset
+from energyaware.variants.grid import make_variant
+from energyaware.variants.prepare import PreparedModel
+from energyaware.variants.row import plan_layout, product_dtypes, row_facts
+
+DATASET = Dataset("tickets", "f" * 64, ("a", "b"), (), (), (), notes=("two dropped",))
+
+
+def loaded(precision="fp32", compute="fp32", dtype=torch.float32):
+    return SimpleNamespace(
+        model=SimpleNamespace(dtype=dtype),
+        variant=make_variant("small", precision),
+        compute_dtype=compute,
+        weight_dtype=precision,
+        notes=("conv1d→linear",),
+    )
+
+
+def test_facts_of_a_row():
+    facts = row_facts(loaded(), PreparedModel("folder", "a" * 64), DATASET, "cpu")
+    assert facts == {
+        "variant": make_variant("small", "fp32"),
+        "fingerprints": {"dataset": "f" * 64, "weights": "a" * 64},
+        "traits": {"device": "cpu", "weight dtype": "fp32", "compute dtype": "fp32"},
+        "notes": ("two dropped", "conv1d→linear"),
+    }
+
+
+def test_weights_that_are_not_local_have_no_fingerprint_and_another_dtype_is_noted():
+    facts = row_facts(loaded("nf4", "bf16"), PreparedModel("owner/name", None), DATASET, "cpu")
+    assert facts["fingerprints"] == {"dataset": "f" * 64}
+    assert facts["notes"][-1] == "computes in bf16"
+
+
+@pytest.mark.parametrize(
+    ("compute", "dtype", "expected"),
+    [("fp32", torch.float32, "fp32"), ("int8", torch.float16, "fp16+int8"), ("bf16+fp32", torch.float32, "bf16+fp32")],
+)
+def test_a_quantized_models_head_has_a_dtype_too(compute, dtype, expected):
+    assert product_dtypes(loaded(compute=compute, dtype=dtype)) == expected
+
+
+def addresses(model):
+    return [parameter.data_ptr() for parameter in model.parameters()]
+
+
+def test_a_small_model_is_laid_out_before_every_round(gpt2):
+    before = addresses(gpt2)
+    plan = plan_layout(gpt2, "seed")
+    assert plan.description == "redrawn every round"
+    assert addresses(gpt2) == before
+    plan.before_round()
+    assert all(new != old for new, old in zip(addresses(gpt2), before, strict=True))
+
+
+def test_another_one_is_laid_out_at_once_and_never_again(gpt2, monkeypatch):
+    monkeypatch.setattr("energyaware.variants.row.policy", lambda _: "once per launch")
+    before = addresses(gpt2)
+    plan = plan_layout(gpt2, "seed")
+    assert (plan.before_round, plan.description) == (None, "redrawn once per launch")
+    assert all(new != old for new, old in zip(addresses(gpt2), before, strict=True))
