@@ -222,13 +222,13 @@ def rows_of(
 
 
 def misses(rows: Iterable[Row]) -> list[str]:
-    """What of ours is not as promised."""
+    """What of ours is not as promised, for regions from `FROM_S` on; shorter ones are shown and not promised."""
     found = []
     for row in rows:
-        if not row.ours:
+        if not row.ours or row.length_s < FROM_S:
             continue
         where = f"{row.tool}, {si(row.length_s, 's')}"
-        if row.length_s >= FROM_S and (row.read < row.count or row.within is None or row.within > MOST_ERROR):
+        if row.read < row.count or row.within is None or row.within > MOST_ERROR:
             found.append(f"{where}: {WITHIN:.0%} of {row.read} of {row.count} readings within {_share(row.within)}")
         cost = max(row.added_cpu, row.added_wall)
         if cost > MOST_COST:

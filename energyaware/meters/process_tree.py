@@ -22,6 +22,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+if sys.platform != "win32":  # which keeps no account of ended children
+    import resource
+
 _TRIES = 5
 
 
@@ -74,9 +77,7 @@ class ThisKernel:
         return time.process_time_ns() / 1e9
 
     def waited_s(self) -> float:
-        try:
-            import resource
-        except ImportError:  # Windows keeps no account of ended children
+        if sys.platform == "win32":
             return 0.0
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime

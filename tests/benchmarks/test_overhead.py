@@ -99,7 +99,7 @@ KEPT = Row(
         ({"within": None, "read": 0}, "0 of 40"),
         ({"read": 39}, "39 of 40"),
         ({"added_cpu": 0.006}, "added cost 0.60 %"),
-        ({"added_wall": 0.006, "length_s": 0.02}, "added cost 0.60 %"),
+        ({"added_wall": 0.006, "length_s": 0.02}, None),
         ({"against_bare": Estimate(0.05, 0.01, 40, 23)}, "against bare"),
         ({"against_bare": None}, None),
         ({"against_bare": Estimate(0.05, None, 1)}, None),

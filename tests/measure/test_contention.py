@@ -1,3 +1,4 @@
+import os
 import types
 
 import pytest
@@ -14,7 +15,9 @@ def machine(tmp_path, monkeypatch):
     own = types.SimpleNamespace(seconds=0.0)
     monkeypatch.setattr(contention.time, "process_time", lambda: own.seconds)
     quiet = types.SimpleNamespace(children_user=0.0, children_system=0.0)
-    fake = types.SimpleNamespace(times=lambda: quiet, sysconf=lambda _: 100)
+    fake = types.SimpleNamespace(
+        times=lambda: quiet, sysconf=lambda _: 100, pread=os.pread, open=os.open, O_RDONLY=os.O_RDONLY
+    )
     monkeypatch.setattr(contention, "os", fake)
 
     def account(user=0, idle=0, steal=0, own_s=0.0):
