@@ -117,6 +117,9 @@ SUITES = 10_000
 class Silent:
     """A comparison of this script says nothing on its way."""
 
+    def preparing(self, *_: object) -> None:
+        """Say nothing."""
+
     def begin(self, *_: object) -> None:
         """Say nothing."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from energyaware.records import Benchmark
 from energyaware.units import ABSENT
@@ -15,13 +15,22 @@ def differing(
     candidate: Benchmark, baseline: Benchmark, machine: Mapping[str, str], baseline_machine: Mapping[str, str]
 ) -> str | None:
     """The first condition under which the two were not measured alike, with both values, or None."""
-    for name, before, now in _conditions(candidate, baseline, machine, baseline_machine):
+    return _first((*_circumstances(candidate, baseline, machine, baseline_machine), *_subject(candidate, baseline)))
+
+
+def differing_subject(candidate: Benchmark, baseline: Benchmark) -> str | None:
+    """As `differing`, for what does not depend on the machine: counts and qualities of the same thing."""
+    return _first(_subject(candidate, baseline))
+
+
+def _first(conditions: Iterable[tuple[str, str | None, str | None]]) -> str | None:
+    for name, before, now in conditions:
         if before != now:
             return f"{name}: {_short(before)} in the baseline, {_short(now)} now"
     return None
 
 
-def _conditions(
+def _circumstances(
     candidate: Benchmark, baseline: Benchmark, machine: Mapping[str, str], baseline_machine: Mapping[str, str]
 ) -> Iterator[tuple[str, str | None, str | None]]:
     yield "meter", baseline.meters, candidate.meters
@@ -33,6 +42,9 @@ def _conditions(
     for name in sorted(candidate.domains):
         before = baseline.domains.get(name)
         yield f"power model of {name}", before.detail if before else None, candidate.domains[name].detail
+
+
+def _subject(candidate: Benchmark, baseline: Benchmark) -> Iterator[tuple[str, str | None, str | None]]:
     for name in sorted({*baseline.traits, *candidate.traits}):
         yield name, baseline.traits.get(name), candidate.traits.get(name)
     for name in sorted({*baseline.fingerprints, *candidate.fingerprints}):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from energyaware.baselines.comparability import differing
+from energyaware.baselines.comparability import differing, differing_subject
 from energyaware.baselines.noise import session_noise, steady_sessions
 from energyaware.baselines.values import mean_session, raw_value, session_candle, session_value
 from energyaware.config import Limit
@@ -104,7 +104,11 @@ def judge(
             if baseline is None or other is None:
                 done.append(replace(start, reason="the baseline has no such benchmark"))
                 continue
-            difference = differing(item, other, candidate.machine, baseline.machine)
+            difference = (
+                differing(item, other, candidate.machine, baseline.machine)
+                if limit.kind == "noisy"
+                else differing_subject(item, other)
+            )
             if difference:
                 done.append(replace(start, verdict="incomparable", reason=difference))
             elif limit.kind == "exact":

@@ -35,8 +35,11 @@ class Standing:
     open: tuple[str, ...]
 
 
-def launch_value(base: Benchmark, head: Benchmark, metric: str) -> float | None:
+def launch_value(pair: Pair, metric: str) -> float | None:
     """Mean over rounds of log(head / base) of one launch; None where a side has no value."""
+    base, head = pair.base, pair.head
+    if base is None or head is None:
+        return None
     if metric == "memory":
         if not base.peak_memory_bytes or not head.peak_memory_bytes:
             return None
@@ -83,8 +86,7 @@ def standing(question: Question, launches: Sequence[Launch], plan: Plan, *, ende
                 baseline=_raw([before for before, _ in measured], limit.metric),
                 candidate=_raw([after for _, after in measured], limit.metric),
             )
-            values = [launch_value(*sides, limit.metric) for sides in measured]
-            evidence[key] = [value for value in values if value is not None]
+            evidence[key] = [value for pair in pairs if (value := launch_value(pair, limit.metric)) is not None]
             limits[key] = _log_limit(limit, [before for before, _ in measured[: plan.looks[0]]])
             if len(evidence[key]) < len(pairs):
                 closed.add(key)

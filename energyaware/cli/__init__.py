@@ -39,6 +39,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _history(arguments: argparse.Namespace) -> int:
+    from energyaware.cli.history import run
+
+    return run(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="energyaware", description="Energy of language models: rank stored runs.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -60,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--core-watts", type=float, metavar="W", help="as --energy-core-watts of pytest")
     doctor.add_argument("--country", metavar="CODE", help="as --energy-country of pytest")
     doctor.set_defaults(call=_doctor)
+    history = commands.add_parser("history", help="steps and slow drifts of a branch, from its stored runs")
+    from energyaware.cli.history import add_arguments as add_history_arguments
+
+    add_history_arguments(history)
+    history.set_defaults(call=_history)
     return parser
 
 

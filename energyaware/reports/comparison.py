@@ -33,13 +33,14 @@ def provenance(comparison: Comparison) -> str:
         for side in (pair.base, pair.head)
         if side is not None
     ]
-    sources = " and ".join(sorted({str(side.source) for side in sides if side.source})) or ABSENT
+    sources = " and ".join(sorted({str(side.source) for side in sides if side.source}))
     meters = "; ".join(sorted({side.meters for side in sides}))
+    energy = f"energy {sources} ({meters})" if sides else "nothing could be measured"
     cost = f"{comparison.duration_s / 60:.1f} min"
     if comparison.energy_j is not None:
         cost += f" and {si(comparison.energy_j, 'J')}"
     launches = len(comparison.launches)
-    return f"{launches} launch{'' if launches == 1 else 'es'}; energy {sources} ({meters}); the comparison took {cost}"
+    return f"{launches} launch{'' if launches == 1 else 'es'}; {energy}; the comparison took {cost}"
 
 
 def comparison_text(title: str, comparison: Comparison, width: int | None = None) -> str:

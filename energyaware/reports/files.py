@@ -125,6 +125,7 @@ def write(folder: Path, texts: dict[str, str]) -> tuple[Path, ...]:
             written.append(target)
     except OSError as error:
         raise CacheError(
-            f"the report folder {folder} cannot be written ({error.strerror})", "choose another with --energy-report"
+            f"the report folder {folder} cannot be written ({error.strerror})",
+            "choose another with --energy-report (pytest) or --report (compare)",
         ) from error
     return tuple(written)

@@ -186,6 +186,8 @@ def gate_table(judgements: Sequence[Judgement], style: str = TERMINAL, width: in
         "interval": _interval,
         "catches": lambda item: ABSENT if item.decidable is None else percent(item.decidable, signed=True),
     }
+    if not any(item.decidable is not None for item in judgements):
+        del cells["catches"]  # a sequential test goes on until it has caught what its limit names
     table = {title: [title, *map(cell, judgements)] for title, cell in cells.items()}
     return _fitted(table, _GATE_DROP_ORDER, width, style)
 

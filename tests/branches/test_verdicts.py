@@ -205,10 +205,11 @@ def test_alarms_are_shared_among_all_noisy_pairs(launches):
 def test_a_launch_counts_once_however_many_rounds_it_has(bench):
     many = bench(1.0, rounds=tuple(Round(1, 0.1, Reading({"cpu": 1.0}, 0.1)) for _ in range(50)))
     more = bench(1.0, rounds=tuple(Round(1, 0.2, Reading({"cpu": 1.1}, 0.1)) for _ in range(50)))
-    assert launch_value(many, more, "energy") == pytest.approx(math.log(1.1))
-    assert launch_value(many, more, "latency") == pytest.approx(math.log(2))
-    assert launch_value(many, more, "memory") is None
+    assert launch_value(Pair(many, more), "energy") == pytest.approx(math.log(1.1))
+    assert launch_value(Pair(many, more), "latency") == pytest.approx(math.log(2))
+    assert launch_value(Pair(many, more), "memory") is None
+    assert launch_value(Pair(many, None), "energy") is None
     measured = [dataclasses.replace(side, peak_memory_bytes=size) for side, size in ((many, 100), (more, 150))]
-    assert launch_value(*measured, "memory") == pytest.approx(math.log(1.5))
+    assert launch_value(Pair(*measured), "memory") == pytest.approx(math.log(1.5))
     (item,), still_open = judged(question("energy:5%"), [Launch({many.fullname: Pair(many, more)}, 1.0)], ended=False)
     assert (item.verdict, still_open) == ("inconclusive", (NAME,))
