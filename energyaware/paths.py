@@ -34,6 +34,6 @@ def writable_dir(path: Path, purpose: str) -> Path:
     except OSError as error:
         raise CacheError(
             f"the {purpose} folder {path} cannot be written ({error.strerror or error})",
-            f"make it writable, or choose another one (the cache: {CACHE_VARIABLE}; reports: --energy-report, --report)",
+            f"make it writable, or choose another (the cache: {CACHE_VARIABLE}; reports: --energy-report, --report)",
         ) from error
     return path
