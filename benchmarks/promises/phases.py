@@ -1,6 +1,6 @@
 """The phases add up: joules of prefill and of decode, metered apart, against joules of the whole generation.
 
-    python -m benchmarks.promises.phases --rounds 40
+    python -m benchmarks.promises.phases --rounds 60
 
 Every round lays the weights out anew and meters, in random order, prefill, decode, both in one call with a named window
 around each, and the model's own `generate`. The promise rests on the paired difference of each round,
@@ -8,7 +8,7 @@ around each, and the model's own `generate`. The promise rests on the paired dif
     (prefill + decode - whole) / whole,
 
 and holds where its 95 % interval (Student's t on a 20 % trimmed mean) includes 0 or lies within ± 1 %, provided that
-the interval is no wider than ± 2 %: a wide interval would include anything. The same must hold for the sum of the two
+the interval is no wider than ± 5 %: a wide interval would include anything. The same must hold for the sum of the two
 windows. `generate` of transformers is shown beside it: it prepares and checks more around the same forward passes, and
 what that costs belongs to neither phase. Joules are the `cpu-time` estimate. The exit status is 1 where a promise does
 not hold.
@@ -41,7 +41,7 @@ from energyaware.variants.prepare import prepare
 from energyaware.variants.row import LayoutPlan, plan_layout
 
 CLOSE = 0.01
-WIDEST = 0.02
+WIDEST = 0.05
 LEAST_ROUNDS = 5
 
 METERED = ("prefill", "decode", "whole", "window prefill", "window decode", "library generate")
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini-gpt2", help="catalogue name, Hugging Face id or folder (mini-gpt2)")
     parser.add_argument("--precision", default="fp32", help="of the weights (fp32)")
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--batch", type=int, default=1, help="requests per call (1)")
     parser.add_argument("--input", type=int, default=64, help="tokens per prompt (64)")
     parser.add_argument("--output", type=int, default=32, help="new tokens per request (32)")
