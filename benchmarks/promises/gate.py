@@ -193,9 +193,9 @@ def recorded(store: Store, more: float, threads_used: int, wanted: int, rounds: 
     kind = f"launches-{more:g}-{threads_used}"
     while (missing := wanted - len(store.lines(kind))) > 0:
         repository = make_repository(store.folder / "repository", more)
-        # A limit no spread decides keeps all six benchmarks open to the last launch.
+        # Up to four launches have one look, after the last: all six benchmarks are in each of them.
         with threads(threads_used):
-            found = run_comparison(repository, "energy:0.001%", min(max(missing, 2), 10), rounds)
+            found = run_comparison(repository, "energy:5%", min(max(missing, 2), 4), rounds)
         for launch in found.launches:
             store.add(kind, to_json(launch))
         print(f"{kind}: {len(store.lines(kind))} of {wanted}", file=sys.stderr)
@@ -311,10 +311,10 @@ def session_table(store: Store, wanted: int, pairs: int) -> str:
     return tabulate(rows, heads, tablefmt="github")
 
 
-def resampled_table(store: Store, wanted: int, rounds: int) -> str:
+def resampled_table(store: Store, wanted: int, rounds: int, thread_counts: Sequence[int]) -> str:
     """Launches that were recorded, drawn into suites of six."""
     rows = []
-    for used in (1, 2):
+    for used in thread_counts:
         for more, limit in ((0.0, 0.05), (0.05, 0.05), (0.0, 0.02), (0.02, 0.02)):
             launches = recorded(store, more, used, wanted, rounds)
             values = values_of(launches)
@@ -358,13 +358,14 @@ def main() -> None:
     parser.add_argument("--launches", type=int, default=40, help="launches to record per revision (40)")
     parser.add_argument("--real", type=int, default=60, help="real comparisons per revision (60)")
     parser.add_argument("--sessions", type=int, default=10, help="sessions per revision for stored baselines (10)")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of NumPy (1 2)")
     parser.add_argument("--pairs", type=int, default=40, help="pairs of sessions that are judged (40)")
     parser.add_argument("--rounds", type=int, default=6, help="pairs of rounds per benchmark and launch (6)")
     parser.add_argument("--store", type=Path, default=None, help="folder for what was measured")
     options = parser.parse_args()
     store = Store(options.store or cache_dir() / "promises" / "gate")
     if options.launches:
-        table = resampled_table(store, options.launches, options.rounds)
+        table = resampled_table(store, options.launches, options.rounds, options.threads)
         print(f"## Recorded launches, {SUITES} suites drawn\n\n{table}\n")
     if options.real:
         print(f"## Real comparisons\n\n{real_table(store, options.real, options.rounds)}\n")
