@@ -54,10 +54,25 @@ def work():
     pass
 """
 
-CONSOLE_SCRIPT = "import sys; from energyaware.cli import main; sys.exit(main())"
+# What a job in the background inherits is to ignore Ctrl-C; the command is tried as in the foreground.
+CONSOLE_SCRIPT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from energyaware.cli import main
+sys.exit(main())
+"""
 
 # Plugins that take longer to load than all the rest.
 UNUSED = ("hypothesispytest", "xdist", "xdist.looponfail", "timeout", "typeguard", "anyio")
+
+
+class Command(subprocess.Popen):
+    """As a context manager it is killed where the block fails, instead of waited for."""
+
+    def __exit__(self, kind, error, trace):
+        if error is not None:
+            self.kill()
+        super().__exit__(kind, error, trace)
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -98,7 +113,7 @@ class Repository:
         return [sys.executable, "-P", "-c", CONSOLE_SCRIPT, "compare", *arguments]
 
     def start(self, *arguments: str, folder: str = ".") -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return Command(
             self.command(*arguments),
             cwd=self.root / folder,
             env=self.environment,
