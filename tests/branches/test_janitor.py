@@ -20,8 +20,9 @@ child.wait()
 
 # A coordinator that tells its janitor what there is, and waits for its end.
 COORDINATOR = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits to ignore it
 from energyaware.branches.janitor import Janitor
 with Janitor() as janitor:
     janitor.kill_at_end(int(sys.argv[1]))
