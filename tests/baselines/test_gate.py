@@ -331,8 +331,19 @@ def test_other_conditions_are_incomparable_with_both_values(bench, run_of):
     item = only(judge(run_of(now), run_of(bench()), limits("energy:5%")))
     assert item.verdict == "incomparable"
     assert item.reason == "meter: cpu: cpu-time in the baseline, cpu: zeus now"
-    other = only(judge(run_of(bench(), machine={"cpu": "B", "cores": "2"}), run_of(bench()), limits("flops:0%")))
+    elsewhere = {"cpu": "B", "cores": "2"}
+    other = only(judge(run_of(bench(), machine=elsewhere), run_of(bench()), limits("energy:5%")))
     assert (other.verdict, other.reason) == ("incomparable", "machine cpu: Test CPU in the baseline, B now")
+
+
+def test_counts_are_judged_on_any_machine_and_of_the_same_thing_only(bench, run_of):
+    elsewhere = {"cpu": "B", "cores": "2"}
+    counted = bench(work=Work(flops=100))
+    more = bench(work=Work(flops=101))
+    assert only(judge(run_of(counted, machine=elsewhere), run_of(counted), limits("flops:0%"))).verdict == "pass"
+    assert only(judge(run_of(more, machine=elsewhere), run_of(counted), limits("flops:0%"))).verdict == "regressed"
+    other = bench(work=Work(flops=100), fingerprints={"weights": "b"})
+    assert only(judge(run_of(other), run_of(counted), limits("flops:0%"))).verdict == "incomparable"
 
 
 def test_missing_both_ways(bench, run_of):

@@ -1,5 +1,7 @@
 """What people type, and what a wrong word gets."""
 
+import re
+
 import pytest
 
 USAGE_ERROR = 4
@@ -64,7 +66,7 @@ def test_every_option_has_an_ini_twin(suite, stored):
     assert result.ret == 0
     run = stored()
     assert run["energyaware"]["options"]["weight"] == 0.25
-    assert run["energyaware"]["totals"]["intensity_source"] == "CodeCarbon's table, FRA"
+    assert re.fullmatch(r"CodeCarbon [\d.]+, FRA, \d{4}", run["energyaware"]["totals"]["intensity_source"])
     assert len(run["benchmarks"][0]["energy"]["rounds"]) == 3
     assert (suite.path / "out" / "energy.csv").is_file()
     assert "latency" not in result.stdout.str().split("energy ranking")[1].split("Ranked by")[0]
@@ -87,7 +89,9 @@ def test_every_option_is_read_from_the_ini_file_too(pytestconfig):
             inis.append(name)
 
     add_options(Parser())
-    assert [name.removeprefix("--").replace("-", "_") for name in options] == inis
+    # A descriptor that the coordinator hands to its workers belongs in no file.
+    own = [name for name in options if name != "--energy-turns"]
+    assert [name.removeprefix("--").replace("-", "_") for name in own] == inis
 
 
 @pytest.mark.parametrize(
