@@ -14,7 +14,7 @@ from typing import Any
 
 from energyaware.errors import EnergyAwareError
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever the messages change."""
 
 

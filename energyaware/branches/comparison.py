@@ -8,12 +8,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from energyaware.baselines import git
+from energyaware.branches.chance import seeded
 from energyaware.branches.checkout import (
     PREFIX,
     Checkout,
@@ -26,7 +27,7 @@ from energyaware.branches.checkout import (
     require_unchanged,
     working_tree,
 )
-from energyaware.branches.coordinator import Collected, Launcher, question_of, require_own_code
+from energyaware.branches.coordinator import Collected, Launcher, Start, question_of, require_own_code
 from energyaware.branches.janitor import Janitor
 from energyaware.branches.launches import Journal, Launch, Question
 from energyaware.branches.verdicts import Standing, standing
@@ -191,12 +192,12 @@ class _Sides:
 
     Attributes:
         paths: of the benchmarks, relative to the tops of both trees.
-        start: starts the worker of a side.
+        start: starts the worker of a side with the seed of its launch.
     """
 
     checkouts: Mapping[str, Checkout]
     paths: Sequence[Path]
-    start: Callable[[str], Worker]
+    start: Start
 
 
 def _set_up(settings: Settings, repository: Path, inside: Path, janitor: Janitor, progress: Progress) -> _Sides:
@@ -232,10 +233,11 @@ def _set_up(settings: Settings, repository: Path, inside: Path, janitor: Janitor
     limits = (f"--energy-fail={limit}" for limit in settings.limits)
     arguments = (*arguments, *limits)
 
-    def start(side: str) -> Worker:
+    def start(side: str, seed: int) -> Worker:
         item = checkouts[side]
         output = place / f"{side}.log"
-        return Worker(item, pythons[side], environments[side], arguments, item.root / inside, output, janitor)
+        environment = seeded(environments[side], seed)
+        return Worker(item, pythons[side], environment, arguments, item.root / inside, output, janitor)
 
     return _Sides(checkouts, paths, start)
 

@@ -12,13 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from energyaware.baselines.codec import from_json
+from energyaware.branches.chance import MOST_SEED
 from energyaware.branches.channel import PROTOCOL
 from energyaware.branches.checkout import Checkout, RevisionError
 from energyaware.branches.launches import Launch, Pair, Question
 from energyaware.branches.worker import Worker, WorkerError
 from energyaware.records import Benchmark
 
-Start = Callable[[str], Worker]
+Start = Callable[[str, int], Worker]
 SIDES = ("base", "head")
 
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
@@ -100,9 +101,9 @@ class Launcher:
 
     Args:
         checkouts: `base` and `head`.
-        start: starts the worker of a side.
+        start: starts the worker of a side with the launch's seed.
         rounds: pairs of rounds per benchmark and launch.
-        rng: draws who goes first.
+        rng: draws who goes first, on which core, and what both processes of a launch share.
         watch: told the benchmark and the round under way.
     """
 
@@ -137,11 +138,12 @@ class Launcher:
         """
         started_s = time.perf_counter()
         order = self._shuffled()
+        seed = self._rng.randrange(MOST_SEED + 1)
         with ExitStack() as stack:
             workers: dict[str, Worker] = {}
             found: dict[str, Collected] = {}
             for side in order:
-                workers[side] = stack.enter_context(self._start(side))
+                workers[side] = stack.enter_context(self._start(side, seed))
                 found[side] = Collected.told(self.checkouts[side], workers[side].hear("collected"))
             wanted = list(ask(found))
             for worker in workers.values():
@@ -199,9 +201,9 @@ class Launcher:
                 return kept
         for number in range(1, self._rounds + 1):
             self._watch(name, number)
-            both = True
+            both, core = True, self._rng.random()
             for side in self._shuffled():
-                last[side] = workers[side].ask("round", "round", "finished")
+                last[side] = workers[side].ask("round", "round", "finished", core=core)
                 if last[side]["kind"] == "finished":
                     return kept
                 both &= bool(last[side]["valid"])

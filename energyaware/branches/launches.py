@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from energyaware.baselines.codec import from_json, to_json
+from energyaware.baselines.durable import append_lines, complete_lines, parse_line
 from energyaware.errors import StoredRunError
 from energyaware.paths import CACHE_VARIABLE
 from energyaware.records import Benchmark
@@ -91,7 +90,7 @@ class Journal:
         Raises:
             StoredRunError: it cannot be written.
         """
-        self._write({"journal_version": JOURNAL_VERSION, "question": to_json(question)}, "wb")
+        self._write({"journal_version": JOURNAL_VERSION, "question": to_json(question)}, anew=True)
         self.kept = 0
 
     def add(self, launch: Launch) -> None:
@@ -100,7 +99,7 @@ class Journal:
         Raises:
             StoredRunError: it cannot be written.
         """
-        self._write(to_json(launch), "ab")
+        self._write(to_json(launch))
         self.kept += 1
 
     @property
@@ -121,17 +120,17 @@ class Journal:
         Raises:
             StoredRunError: there is none, it is damaged, or it answers another question.
         """
+        again = f"leave out --resume to begin anew ({self.path})"
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            with self.path.open("rb") as file:
+                complete = list(complete_lines(file))
         except OSError as error:
             raise StoredRunError(
                 f"there is no comparison to resume ({error.strerror}: {self.path})", "leave out --resume"
             ) from error
-        complete = lines[:-1]  # what follows the last newline is empty or cut off
-        again = f"leave out --resume to begin anew ({self.path})"
         if not complete:
             raise StoredRunError("the comparison to resume has not finished a launch", again)
-        head_line = _parse(complete[0], again)
+        head_line = parse_line(complete[0], f"{self.path}: line 1", again)
         if head_line.get("journal_version") != JOURNAL_VERSION:
             raise StoredRunError("the comparison to resume was begun by another version of energyaware", again)
         question = from_json(head_line.get("question"), Question, f"{self.path}: line 1")
@@ -142,35 +141,25 @@ class Journal:
         ):
             if before != now:
                 raise StoredRunError(f"the comparison to resume had the {name} {before!r}, not {now!r}", again)
-        launches = [
-            from_json(_parse(line, again), Launch, f"{self.path}: line {number}")
-            for number, line in enumerate(complete[1:], start=2)
-        ]
+        launches = []
+        for number, line in enumerate(complete[1:], start=2):
+            where = f"{self.path}: line {number}"
+            launches.append(from_json(parse_line(line, where, again), Launch, where))
         # A line that was cut off must not stay in front of the next one.
         with self.path.open("r+b") as file:
-            file.truncate(sum(len(line) + 1 for line in complete))
+            file.truncate(sum(map(len, complete)))
         self.kept = len(launches)
         return question, launches
 
-    def _write(self, entry: Mapping[str, Any], mode: str) -> None:
+    def _write(self, entry: Mapping[str, Any], *, anew: bool = False) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open(mode) as file:
-                file.write(json.dumps(entry).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            with self.path.open("ab") as file:
+                if anew:
+                    file.truncate(0)
+                append_lines(file.fileno(), [entry])
         except OSError as error:
             raise StoredRunError(
                 f"the journal {self.path} cannot be written ({error.strerror})",
                 f"make room on the disk, or set {CACHE_VARIABLE} to another folder. {self.outlook}",
             ) from error
-
-
-def _parse(line: bytes, remedy: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise StoredRunError(f"the comparison to resume is damaged ({error})", remedy) from error
-    if not isinstance(found, dict):
-        raise StoredRunError("the comparison to resume is damaged", remedy)
-    return found

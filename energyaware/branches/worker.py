@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from energyaware.branches.chance import at_fixed_addresses
 from energyaware.branches.channel import Channel, ChannelClosedError
 from energyaware.branches.checkout import Checkout, tail
 from energyaware.branches.janitor import Janitor
@@ -54,15 +55,15 @@ class Worker:
         self._janitor = janitor
         self.place = "its start"
         ours, theirs = socket.socketpair()
-        command = [
+        options = [
             # -P: the folder we are in is not imported from, as with plain `pytest`.
-            *(str(python), "-P", "-m", "pytest", "--energy", f"--energy-turns={theirs.fileno()}"),
+            *("-P", "-m", "pytest", "--energy", f"--energy-turns={theirs.fileno()}"),
             *(f"--rootdir={checkout.root}", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
             *arguments,
         ]
         with output.open("wb") as log:
             self._process = subprocess.Popen(
-                command,
+                at_fixed_addresses(python, options),
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from energyaware.baselines.codec import to_json
+from energyaware.branches.chance import first_blocks, seed_of_process
 from energyaware.branches.channel import PROTOCOL, Channel, ChannelClosedError
 from energyaware.config import EnergyConfig, TestSettings
 from energyaware.errors import EnergyAwareError, OptionError
 from energyaware.measure.candle import Candle
 from energyaware.measure.contention import Observer
+from energyaware.measure.cores import move_to_core
 from energyaware.measure.machine import describe
 from energyaware.measure.rounds import RoundRecorder, min_window_s
 from energyaware.meters.base import Meter, TickingMeter
@@ -45,6 +47,8 @@ class TurnSession:
         self.window_s = 0.0
         self.idle_w: dict[str, float] = {}
         self.observer: Observer
+        self.seed = seed_of_process()
+        self._held = first_blocks(self.seed)  # before the benchmarks allocate anything
         self._channel = channel
         self._asked: frozenset[str] = frozenset()
         self._benchmark: Benchmark | None = None
@@ -142,8 +146,9 @@ class TurnSession:
         """One round at each turn; returns the last result of `metered`."""
         result = None
         self._channel.send("ready")
-        while self._hear()["kind"] == "round":
+        while (turn := self._hear())["kind"] == "round":
             kept = len(recorder.rounds)
+            move_to_core(turn["core"])
             before()
             result = metered()
             after()

@@ -1,5 +1,6 @@
 """Real workers in a tiny repository, driven by the launcher."""
 
+import os
 import random
 import sys
 from itertools import pairwise
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from energyaware.branches.chance import seeded
+from energyaware.branches.channel import PROTOCOL
 from energyaware.branches.checkout import Checkout, RevisionError
 from energyaware.branches.coordinator import SIDES, Collected, Launcher, question_of, require_own_code
 from energyaware.branches.janitor import Janitor
@@ -42,11 +45,11 @@ def start(sides, environment, tmp_path):
     variables = environment | {"STAMPS": str(tmp_path / "stamps")}
     with Janitor() as janitor:
 
-        def worker(side, *arguments):
+        def worker(side, seed=0):
             item = sides[side]
-            own = variables | {"PYTHONPATH": str(item.root)}
+            own = seeded(variables | {"PYTHONPATH": str(item.root)}, seed)
             output = tmp_path / f"{side}.log"
-            return Worker(item, Path(sys.executable), own, ["benchmarks", *arguments], item.root, output, janitor)
+            return Worker(item, Path(sys.executable), own, ["benchmarks"], item.root, output, janitor)
 
         yield worker
 
@@ -76,6 +79,40 @@ def test_rounds_are_paired_and_never_overlap(launcher, sides, tmp_path):
         assert imported[side]["mypkg"] == str(sides[side].root / "mypkg" / "__init__.py")
 
 
+CHANCE = """
+import os, pathlib
+import mypkg
+
+def test_a(energy):
+    block = bytearray(100_000)
+    facts = [hash("salt"), id(block), id(mypkg.work)]
+    seen = []
+    def work():
+        seen.append(int(pathlib.Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[36]))
+    energy.pedantic(work, setup=lambda: None)
+    line = " ".join(map(str, [*facts, "/", *seen[-4:]]))
+    with open(os.environ["STAMPS"] + ".chance", "a") as file:
+        print(line, file=file)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's personality and /proc")
+def test_both_sides_of_a_launch_share_what_chance_gives_a_process(launcher, sides, tmp_path):
+    for side in SIDES:
+        (sides[side].root / "benchmarks" / "test_suite.py").write_text(CHANCE)
+    for _ in range(2):
+        launcher.launch(lambda found: found["head"].ids)
+    lines = (tmp_path / "stamps.chance").read_text().splitlines()
+    facts = [line.split("/")[0].split() for line in lines]
+    cores = [line.split("/")[1].split() for line in lines]
+    salts = [fact[0] for fact in facts]
+    assert salts[0] == salts[1] != salts[2] == salts[3]
+    assert cores[0] == cores[1]
+    assert cores[2] == cores[3]
+    if os.sched_getaffinity(0) != {0}:
+        assert len({core for line in cores for core in line}) > 1
+
+
 def run_time_ns(pid: int) -> int:
     """CPU time of all threads of a process."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
@@ -88,12 +125,12 @@ def test_an_idle_worker_burns_no_cpu(start):
             ids = worker.hear("collected")["ids"]
             calls = worker.ask("run", "arrived", ids=ids)["calls"]
             worker.ask("calls", "ready", calls=calls)
-        idle.ask("round", "round")
+        idle.ask("round", "round", core=0.0)
         idle_pid, busy_pid = idle._process.pid, busy._process.pid
-        busy.ask("round", "round")  # by now the other one sleeps
+        busy.ask("round", "round", core=0.0)  # by now the other one sleeps
         before = run_time_ns(idle_pid), run_time_ns(busy_pid)
         for _ in range(5):
-            busy.ask("round", "round")
+            busy.ask("round", "round", core=0.0)
         after = run_time_ns(idle_pid), run_time_ns(busy_pid)
         assert after[0] == before[0]
         assert after[1] > before[1]
@@ -166,7 +203,7 @@ def test_a_meter_that_cannot_be_opened_says_what_to_do(launcher, sides):
         launcher.launch(lambda found: found["head"].ids)
 
 
-def told(*ids, broken=None, protocol=1):
+def told(*ids, broken=None, protocol=PROTOCOL):
     message = {
         "protocol": protocol, "ids": ids, "limits": dict.fromkeys(ids), "defaults": ["energy:5%"], "machine": {},
         "broken": broken or {},

@@ -73,7 +73,7 @@ def test_a_whole_conversation(worker, suite):
     assert arrived["calls"] > 1
     assert asked(channel, "calls", calls=7) == {"kind": "ready"}
     for _ in range(3):
-        assert asked(channel, "round") == {"kind": "round", "valid": True}
+        assert asked(channel, "round", core=0.5) == {"kind": "round", "valid": True}
     finished = asked(channel, "stop")
     assert (finished["kind"], finished["id"], finished["error"]) == ("finished", arrived["id"], None)
     benchmark = from_json(finished["benchmark"], Benchmark, "")
