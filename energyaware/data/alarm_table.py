@@ -12,8 +12,11 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from energyaware.data.cells import cell_text, one_line_label, split_name
+from energyaware.data.display import one_line
+from energyaware.data.rows import LabelledRow
 from energyaware.data.splits import content_id
-from energyaware.data.tabular import ColumnMap, LabelledRow, iter_rows, label_and_split, read_header, where
+from energyaware.data.tabular import open_table
 from energyaware.errors import DataError
 from energyaware.examples import Example
 
@@ -21,55 +24,65 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from energyaware.data.columns import ColumnMap, ReadOptions
+    from energyaware.data.table import Table
+
 WINDOW_S = 900.0
 SHORT_S = 60.0
+_LABEL = "label"
 _ALARM_COLUMN = re.compile(r"alarm_(\w+)")
 
 
 def is_alarm_table(columns: Sequence[str], mapped: ColumnMap) -> bool:
     """Whether these are `alarm_*` columns and the mapped label, split and group columns, and nothing else."""
-    others = {mapped.label, mapped.split, mapped.group}
+    label = mapped.label or _LABEL
+    others = {label, mapped.split, mapped.group}
     alarms = [column for column in columns if column not in others]
     return (
         mapped.text is None
-        and mapped.label in columns
+        and label in columns
         and bool(alarms)
         and all(_ALARM_COLUMN.fullmatch(column) for column in alarms)
     )
 
 
-def alarm_rows(path: Path, columns: Sequence[str], mapped: ColumnMap) -> Iterator[LabelledRow]:
+def alarm_rows(table: Table, mapped: ColumnMap) -> Iterator[LabelledRow]:
     """The rows of an alarm table as labelled tickets.
 
     An example's id names the numbers of its row, so that only exact duplicates count as such; rows that merely read the
     same keep their own ids and end in one group (see `splits.merge_duplicates`).
 
     Raises:
-        DataError: a value that is no finite number of at least 0, no label, or what `iter_rows` raises.
+        DataError: a value that is no finite number of at least 0, no label, or what reading the table raises.
     """
-    parts = [column for column in (mapped.label, mapped.split, mapped.group) if column]
-    alarms = [column for column in columns if column not in parts]
-    for number, values in iter_rows(path, [*alarms, *parts]):
-        place = where(path, number)
-        part = dict(zip(parts, values[len(alarms) :], strict=True))
+    label_column = mapped.label or _LABEL
+    parts = [column for column in (label_column, mapped.split, mapped.group) if column]
+    alarms = [column for column in table.columns if column not in parts]
+    for number, values in table.rows([*alarms, *parts]):
+        place = table.place(number)
+        part = {
+            column: cell_text(value, place, column) for column, value in zip(parts, values[len(alarms) :], strict=True)
+        }
         active_s = _active(alarms, _durations(place, alarms, values))
-        label, split = label_and_split(place, part[mapped.label], part[mapped.split] if mapped.split else None)
-        group = part[mapped.group].strip() if mapped.group else ""
-        yield LabelledRow(Example(row_id(active_s), ticket_text(active_s), label, group), split, truncated=False)
+        label = one_line_label(place, part[label_column])
+        split = split_name(place, part[mapped.split]) if mapped.split else table.split
+        group = part[mapped.group] if mapped.group else ""
+        yield LabelledRow(Example(row_id(active_s), ticket_text(active_s), label, group), split)
 
 
-def alarm_values(path: Path) -> dict[str, tuple[float, ...]]:
+def alarm_values(path: Path, reading: ReadOptions | None = None) -> dict[str, tuple[float, ...]]:
     """The numbers behind the tickets, for models that read numbers: each row's seconds per alarm, by example id.
 
     Raises:
         DataError: no `alarm_*` columns, or what `alarm_rows` raises on values.
     """
-    alarms = [column for column in read_header(path) if _ALARM_COLUMN.fullmatch(column)]
+    table = open_table(path, reading)
+    alarms = [column for column in table.columns if _ALARM_COLUMN.fullmatch(column)]
     if not alarms:
         raise DataError(f"{path} has no alarm_* columns", "give an alarm table")
     by_id = {}
-    for number, values in iter_rows(path, alarms):
-        seconds = _durations(where(path, number), alarms, values)
+    for number, values in table.rows(alarms):
+        seconds = _durations(table.place(number), alarms, values)
         by_id[row_id(_active(alarms, seconds))] = seconds
     return by_id
 
@@ -96,18 +109,19 @@ def _active(alarms: Sequence[str], seconds: Sequence[float]) -> dict[str, float]
     return {column.removeprefix("alarm_"): s for column, s in zip(alarms, seconds, strict=True) if s > 0}
 
 
-def _durations(place: str, alarms: Sequence[str], values: Sequence[str]) -> tuple[float, ...]:
+def _durations(place: str, alarms: Sequence[str], values: Sequence[object]) -> tuple[float, ...]:
     # `values` may hold further columns behind those of the alarms.
     return tuple(_seconds(value, place, column) for column, value in zip(alarms, values, strict=False))
 
 
-def _seconds(value: str, place: str, column: str) -> float:
+def _seconds(value: object, place: str, column: str) -> float:
     try:
-        seconds = float(value)
+        seconds = float(cell_text(value, place, column))
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
         raise DataError(
-            f"{place} holds {value!r} in column {column!r}", "an alarm column holds seconds: a finite number, 0 or more"
+            f"{place} holds {one_line(value, 60)!r} in column {column!r}",
+            "an alarm column holds seconds: a finite number, 0 or more",
         )
     return seconds

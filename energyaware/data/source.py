@@ -1,105 +1,221 @@
-"""Resolve `--energy-data`: a catalogue name, or a file with an optional column map."""
+"""Resolve `--energy-data`: a catalogue name, a file, a folder or a dataset of the hub, with an optional column map."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from energyaware.data.alarm_table import alarm_rows, is_alarm_table
+from energyaware.data.cells import SPLIT_NAMES
+from energyaware.data.columns import KEYS, ColumnMap, ReadOptions, read_map
+from energyaware.data.display import one_line
+from energyaware.data.hub import HubId, hub_tables, is_saved, parse_hub_id, saved_tables
+from energyaware.data.packed import member_names
+from energyaware.data.rows import LabelledRow, task_rows
 from energyaware.data.splits import split_dataset
-from energyaware.data.tabular import EXTENSIONS, MAX_TEXT_CHARACTERS, ColumnMap, read_header, text_rows
+from energyaware.data.tabular import EXTENSIONS, PACKED_EXTENSIONS, open_table
+from energyaware.data.task_columns import task_columns
 from energyaware.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from energyaware.data.table import Table
     from energyaware.examples import Dataset
 
 CATALOGUE = ("network",)
-_KEYS = ("text", "label", "split", "group")
-_KEY = "|".join(_KEYS)
+HUB_PREFIX = "hf:"
+_KEY = "|".join(KEYS)
 _MAP_START = re.compile(rf":(?=(?:{_KEY})=)")
 _NEXT_ENTRY = re.compile(rf",(?=(?:{_KEY})=)")
 _UNKNOWN_MAP = re.compile(r"(?P<path>.+?):(?P<key>\w+)=.*", re.DOTALL)
+_PASSWORD = re.compile(rf"(?<=password=).*?(?=,(?:{_KEY})=|$)", re.DOTALL)
 
 
-def load_dataset(source: str, *, seed: int = 0) -> Dataset:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What `--energy-data` names.
+
+    Attributes:
+        location: path or id, without the map.
+        hub: whether it says by its prefix `hf:`, taken off here, that it is an id of the hub.
+        columns: the columns that the map names.
+        reading: what else the map says.
+    """
+
+    location: str
+    hub: bool = False
+    columns: ColumnMap = dataclasses.field(default_factory=ColumnMap)
+    reading: ReadOptions = dataclasses.field(default_factory=ReadOptions)
+
+    @property
+    def path(self) -> Path:
+        """The location as a path, `~` expanded."""
+        return Path(self.location).expanduser()
+
+
+def load_dataset(source: str, task: str = "rca", seed: int = 0) -> Dataset:
     """Read and split the dataset that `source` names.
 
     Args:
-        source: a name of `CATALOGUE`, or `PATH[:KEY=COLUMN,…]` (see `parse_source`) of a `.csv`, `.jsonl` or `.parquet`
-            file. A file whose columns are `alarm_*` and `label` is read as an alarm table, any other one as labelled
-            texts in the columns `text` and `label`, unless the map names others.
+        source: a name of `CATALOGUE`, or `LOCATION[:KEY=VALUE,…]` (see `parse_source`), where the location is a file
+            (see `tabular.open_table`), a folder or zip archive with one file per split (`train.csv`, `test.csv`), a
+            folder that `datasets` saved, or an id of the hub, `hf:owner/name[@revision]` or `owner/name`.
+        task: what the examples are for: `rca` (text, label), `response` and `summarization` (text, reference), `qa`
+            (context if any, question, answer), `generation` (text), `choice` (context if any, question, options,
+            answer). For `rca`, a table of `alarm_*` columns and `label` is read as an alarm table.
         seed: of the split. The catalogue's own datasets have fixed splits.
 
     Raises:
-        DataError: an unknown name or extension, a file that is missing, damaged, empty or lacks a named column, a row
-            without text or label, or too few rows to split.
+        DataError: an unknown name or task; a source that is missing, unreachable, damaged, empty or lacks a column that
+            the task needs; a row without what it needs; or too few rows to split.
     """
+    shape = task_columns(task)
     if source in CATALOGUE:
-        from energyaware.data.simulator import (
-            network_corpus,
-        )  # here, so that reading a file does not load the simulator
-
-        return network_corpus()
-    path, columns = parse_source(source)
-    _require_file(path, source)
-    header = read_header(path)
-    rows = alarm_rows(path, header, columns) if is_alarm_table(header, columns) else text_rows(path, columns)
-    examples = []
-    assigned: dict[str, str] | None = {} if columns.split else None
-    truncated = 0
-    for row in rows:
-        examples.append(row.example)
-        truncated += row.truncated
-        if assigned is not None and row.split is not None:
-            assigned[row.example.id] = _later(assigned.get(row.example.id), row.split)
-    notes = [f"{truncated} texts cut to their first {MAX_TEXT_CHARACTERS} characters"] if truncated else []
-    return split_dataset(path.name, examples, seed=seed, assigned=assigned, notes=notes)
-
-
-def parse_source(source: str) -> tuple[Path, ColumnMap]:
-    r"""Take `PATH[:KEY=COLUMN,KEY=COLUMN…]` apart; the keys are text, label, split and group.
-
-    A map starts at a colon that is followed by a key and `=`; a further entry starts at a comma that is followed by
-    one. All other colons, commas and equals signs belong to the path or the column (`C:\data\x.csv`, `a=b.csv`,
-    `text=title, body`). Where several colons could start the map, the first one behind an existing file does; a source
-    that is an existing file as a whole has no map.
-
-    Raises:
-        DataError: a key twice, or a key without a column.
-    """
-    starts = [match.start() for match in _MAP_START.finditer(source)]
-    if not starts or Path(source).is_file():
-        return Path(source).expanduser(), ColumnMap()
-    start = next((start for start in starts if Path(source[:start]).expanduser().is_file()), starts[0])
-    entries = [entry.partition("=") for entry in _NEXT_ENTRY.split(source[start + 1 :])]
-    keys = [key for key, _, _ in entries]
-    for key, _, column in entries:
-        if not column:
-            raise DataError(f"the column map of {source!r} names no column for {key}", f"write {key}=COLUMN")
-        if keys.count(key) > 1:
-            raise DataError(f"the column map of {source!r} names {key} more than once", "name it once")
-    return Path(source[:start]).expanduser(), ColumnMap(**{key: column for key, _, column in entries})
-
-
-def _require_file(path: Path, source: str) -> None:
-    if path.is_file():
-        return
-    if path.is_dir():
-        raise DataError(f"{path} is a folder", f"name a file in it ({', '.join(EXTENSIONS)})")
-    unknown = _UNKNOWN_MAP.fullmatch(source)
-    if unknown and Path(unknown["path"]).expanduser().is_file():
-        raise DataError(
-            f"the column map of {source!r} has the unknown key {unknown['key']!r}", f"the keys are {', '.join(_KEYS)}"
-        )
-    if path.suffix.lower() in EXTENSIONS:
-        raise DataError(f"the data file {path} does not exist", "check the path; it is relative to the current folder")
-    raise DataError(
-        f"unknown dataset {source!r}",
-        f"use {' or '.join(CATALOGUE)}, or a file ({', '.join(EXTENSIONS)}), as in ./tickets.csv:text=body,label=kind",
+        return _embedded(task)
+    parsed = parse_source(source)
+    tables = _tables(parsed, source)
+    if shape.closed and all(is_alarm_table(table.columns, parsed.columns) for table in tables):
+        rows = [row for table in tables for row in alarm_rows(table, parsed.columns)]
+        notes = list(dict.fromkeys(note for table in tables for note in table.notes))
+    else:
+        rows, notes = task_rows(tables, parsed.columns, task, drop_missing=parsed.reading.drop_missing)
+    return split_dataset(
+        parsed.location if parsed.hub else parsed.path.name,
+        [row.example for row in rows],
+        seed=seed,
+        assigned=_assigned(rows),
+        notes=notes,
+        task=task,
+        closed=shape.closed,
     )
 
 
-def _later(one: str | None, other: str) -> str:
-    """The split that keeps the row where copies of it stand in several: test before validation before train."""
-    return min((split for split in (one, other) if split), key=("test", "validation", "train").index)
+def parse_source(source: str) -> Source:
+    r"""Take `LOCATION[:KEY=VALUE,KEY=VALUE…]` apart; the keys are those of `columns.KEYS`.
+
+    A map starts at a colon that is followed by a key and `=`; a further entry starts at a comma that is followed by
+    one. All other colons, commas and equals signs belong to the location or the value (`C:\data\x.csv`, `a=b.csv`,
+    `text=title, body`). Where several colons could start the map, the first one behind an existing path does; a source
+    that is an existing path as a whole has no map.
+
+    Raises:
+        DataError: a key twice, without a value, or with one that says nothing.
+    """
+    starts = [match.start() for match in _MAP_START.finditer(source)]
+    if not starts or Path(source).exists():
+        location, columns, reading = source, ColumnMap(), ReadOptions()
+    else:
+        start = next((start for start in starts if Path(source[:start]).expanduser().exists()), starts[0])
+        location = source[:start]
+        entries = [entry.partition("=") for entry in _NEXT_ENTRY.split(source[start + 1 :])]
+        try:
+            columns, reading = read_map([(key, value) for key, _, value in entries])
+        except DataError as error:
+            raise DataError(f"{error.cause}, in {shown(source)!r}", error.remedy) from error
+    hub = location.startswith(HUB_PREFIX) and not Path(location).exists()
+    return Source(location.removeprefix(HUB_PREFIX) if hub else location, hub, columns, reading)
+
+
+def shown(source: str) -> str:
+    """The source as it may be printed and stored: without its password."""
+    return _PASSWORD.sub("…", source)
+
+
+def _embedded(task: str) -> Dataset:
+    # Here, so that reading a file does not load the simulator.
+    from energyaware.data import network_tasks, simulator
+
+    if task == "rca":
+        return simulator.network_corpus()
+    datasets = network_tasks.network_tasks()
+    if task not in datasets:
+        raise DataError(f"the embedded data has no task {task!r}", "give a file: --energy-data=PATH")
+    return datasets[task]
+
+
+def _tables(parsed: Source, source: str) -> list[Table]:
+    hub_id = parse_hub_id(parsed.location)
+    if parsed.hub:
+        if hub_id is None:
+            raise DataError(f"{parsed.location!r} is no id of the hub", "write hf:owner/name or hf:owner/name@revision")
+        return hub_tables(hub_id, parsed.reading.subset)
+    path = parsed.path
+    if path.is_file():
+        return _archive_tables(path, parsed.reading) or [open_table(path, parsed.reading)]
+    if path.is_dir():
+        return saved_tables(path) if is_saved(path) else _folder_tables(path, parsed.reading)
+    if hub_id is not None and _looks_like_hub_id(hub_id):
+        return hub_tables(hub_id, parsed.reading.subset)
+    raise _no_such_source(path, source)
+
+
+def _looks_like_hub_id(hub_id: HubId) -> bool:
+    """`owner/name`, where no folder `owner` is and `name` does not end as files do."""
+    owner, slash, name = hub_id.name.partition("/")
+    return bool(slash) and not Path(owner).exists() and not name.lower().endswith((*EXTENSIONS, *PACKED_EXTENSIONS))
+
+
+def _no_such_source(path: Path, source: str) -> DataError:
+    unknown = _UNKNOWN_MAP.fullmatch(source)
+    if unknown and Path(unknown["path"]).expanduser().exists():
+        return DataError(
+            f"the column map of {shown(source)!r} has the unknown key {unknown['key']!r}",
+            f"the keys are {', '.join(KEYS)}",
+        )
+    if len(path.parts) > 1 or path.suffix.lower() in (*EXTENSIONS, *PACKED_EXTENSIONS):
+        return DataError(f"the data file {path} does not exist", "check the path; it is relative to the current folder")
+    return DataError(
+        f"unknown dataset {shown(source)!r}",
+        f"use {' or '.join(CATALOGUE)}, a file ({', '.join(EXTENSIONS)}) as in ./tickets.csv:text=body,label=kind, "
+        "or a dataset of the hub as in hf:owner/name",
+    )
+
+
+def _folder_tables(folder: Path, reading: ReadOptions) -> list[Table]:
+    """One table per file of a split."""
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    named = _split_files([path.name for path in entries if path.is_file()])
+    if not named:
+        names = ", ".join(one_line(path.name, 60) for path in entries[:10]) or "nothing"
+        raise DataError(
+            f"{folder} is a folder without a file per split; it holds {names}",
+            f"name a file in it ({', '.join(EXTENSIONS)}), or call the files train, validation and test",
+        )
+    return [dataclasses.replace(open_table(folder / name, reading), split=split) for name, split in named.items()]
+
+
+def _archive_tables(path: Path, reading: ReadOptions) -> list[Table]:
+    """One table per file of a split in a zip archive; none where there are no such files, or a member is named."""
+    if path.suffix.lower() != ".zip" or reading.member is not None:
+        return []
+    named = _split_files(member_names(path))
+    return [
+        dataclasses.replace(open_table(path, dataclasses.replace(reading, member=name)), split=split)
+        for name, split in named.items()
+    ]
+
+
+def _split_files(names: Sequence[str]) -> dict[str, str]:
+    """The split of each file whose name begins with that of one, as `train.csv` and `dev-v2.json`, if there are two."""
+    words = {name: re.split(r"[^a-z]", PurePosixPath(name).name.lower(), maxsplit=1)[0] for name in names}
+    found = {name: SPLIT_NAMES[word] for name, word in words.items() if word in SPLIT_NAMES}
+    return found if len(set(found.values())) > 1 else {}
+
+
+def _assigned(rows: list[LabelledRow]) -> dict[str, str] | None:
+    """The author's split by example id, None where there is none.
+
+    Copies of a row may stand in several splits: test keeps it before validation before train.
+    """
+    if all(row.split is None for row in rows):
+        return None
+    order = ("train", "validation", "test")
+    assigned: dict[str, str] = {}
+    for row in rows:
+        if row.split is not None:
+            assigned[row.example.id] = max(assigned.get(row.example.id, "train"), row.split, key=order.index)
+    return assigned

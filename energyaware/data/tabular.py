@@ -1,287 +1,111 @@
-"""Read tables row by row: CSV and JSONL through the standard library, Parquet through pyarrow."""
+"""Open a data file as a table, whatever its format: by its extension, else by how it begins."""
 
 from __future__ import annotations
 
-import csv
-import json
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+import codecs
+import dataclasses
+import re
+from typing import TYPE_CHECKING
 
-from energyaware.data.splits import content_id
+from energyaware.data.columns import ReadOptions
+from energyaware.data.delimited import delimited_table, delimiter_name, find_delimiter, lines_table
+from energyaware.data.json_rows import json_lines_table, json_table
+from energyaware.data.packed import STREAMS, open_source
+from energyaware.data.parquet import parquet_table
 from energyaware.errors import DataError
-from energyaware.examples import Example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-EXTENSIONS = (".csv", ".jsonl", ".parquet")
-MAX_TEXT_CHARACTERS = 20_000
-_MAX_FIELD_CHARACTERS = 1 << 26
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
+    from energyaware.data.packed import ByteSource
+    from energyaware.data.table import Table
+
+EXTENSIONS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
+PACKED_EXTENSIONS = (*STREAMS, ".zip")
+_USUAL_DELIMITER = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_JSON_LINES = (".jsonl", ".ndjson", ".jsonlines")
+_PARQUET = (".parquet", ".pq")
+_LINES = (".log",)
+_REFUSED = {
+    ".xlsx": "save the sheet as CSV",
+    ".xls": "save the sheet as CSV",
+    ".ods": "save the sheet as CSV",
+    ".pkl": "a pickle can run code when it is read; write CSV, JSONL or Parquet",
+    ".pickle": "a pickle can run code when it is read; write CSV, JSONL or Parquet",
+    ".feather": "write it as Parquet",
+    ".arrow": "write it as Parquet, or give the folder that datasets' save_to_disk wrote",
+    ".tar": "unpack it and name a file",
+    ".tgz": "unpack it and name a file",
+    ".7z": "unpack it and name a file",
 }
+_HEAD_BYTES = 4096
+_JSON_BEGINNING = re.compile(rb"\s*(\{|\[\s*[{\]])")
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnMap:
-    """Which column of a file plays which part. `text` is None where it was not named."""
+def open_table(path: Path, reading: ReadOptions | None = None) -> Table:
+    """A data file as a table.
 
-    text: str | None = None
-    label: str = "label"
-    split: str | None = None
-    group: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledRow:
-    """One row, and where it stood."""
-
-    example: Example
-    split: str | None
-    truncated: bool
-
-
-def read_header(path: Path) -> tuple[str, ...]:
-    """The columns of a file; for JSONL the keys of its first object.
+    `.csv`, `.tsv`, `.jsonl`, `.json` and `.parquet` are read as such, each also as `.gz`, `.bz2`, `.xz` or in a zip
+    archive. Anything else is read as Parquet or JSON if it begins so, as a delimited table if its first 20 rows agree
+    on a delimiter, and else, as a `.log` file, as one text per line. A table's notes tell what was decided.
 
     Raises:
-        DataError: the file cannot be read, is empty, or repeats a column.
+        DataError: a format that is not read, or a damaged, empty or undecodable file.
     """
-    match path.suffix.lower():
-        case ".csv":
-            columns = _csv_header(path)
-        case ".jsonl":
-            columns = tuple(next((row for _, row in _jsonl_objects(path)), {}))
-        case ".parquet":
-            with _open_parquet(path) as file:
-                columns = tuple(file.schema_arrow.names)
-        case extension:
-            raise DataError(
-                f"{path} has the extension {extension!r}" if extension else f"{path} has no extension",
-                f"convert it to one of {', '.join(EXTENSIONS)}",
-            )
-    if not columns:
-        raise DataError(f"{path} is empty", "give a file with a header and rows")
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
-    if repeated:
-        raise DataError(f"{path} has more than one column {repeated[0]!r}", "rename or remove one of them")
-    return columns
+    reading = reading or ReadOptions()
+    source = open_source(path, member=reading.member, password=reading.password)
+    if source.suffix in _REFUSED:
+        raise DataError(f"{source.name} is a {source.suffix} file, which is not read", _REFUSED[source.suffix])
+    if source.suffix in _JSON_LINES:
+        return json_lines_table(source, reading)
+    if source.suffix == ".json":
+        return json_table(source, reading)
+    if source.suffix in _PARQUET:
+        return parquet_table(source)
+    if reading.delimiter == "":
+        return lines_table(source, reading)
+    if reading.delimiter is not None:
+        return delimited_table(source, reading, reading.delimiter)
+    if source.suffix in _LINES and not _JSON_BEGINNING.match(source.head(_HEAD_BYTES)):
+        return _noted(lines_table(source, reading), "each line is one text")
+    if source.suffix in _USUAL_DELIMITER:
+        return _delimited(source, reading)
+    return _by_content(source, reading)
 
 
-def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """The values of `columns` as text, row by row, with the line (CSV, JSONL) or row number (Parquet), from 1.
-
-    A missing value is the empty text. Numbers are written as Python writes them.
-
-    Raises:
-        DataError: a ragged row, a damaged file, a wrong encoding, or a value that is a list or an object.
-    """
-    match path.suffix.lower():
-        case ".csv":
-            return _csv_rows(path, columns)
-        case ".jsonl":
-            return _jsonl_rows(path, columns)
-        case _:
-            return _parquet_rows(path, columns)
+def _delimited(source: ByteSource, reading: ReadOptions) -> Table:
+    usual = _USUAL_DELIMITER[source.suffix]
+    found, _ = find_delimiter(source, reading)
+    # Tabs are rare within values, so that a .tsv file whose first row has one means it.
+    chosen = usual if found is None or (usual == "\t" and _splits_first_row(source, reading, usual)) else found
+    table = delimited_table(source, reading, chosen)
+    return table if chosen == usual else _noted(table, f"values are separated by {delimiter_name(chosen)}")
 
 
-def where(path: Path, number: int) -> str:
-    """A row for an error message: `data.csv line 7`; a Parquet file has rows, not lines."""
-    return f"{path} {'row' if path.suffix.lower() == '.parquet' else 'line'} {number}"
-
-
-def require_columns(path: Path, existing: Sequence[str], named: Sequence[str]) -> None:
-    """Raise a DataError that shows the existing columns where a named one is not among them."""
-    missing = [column for column in named if column not in existing]
-    if not missing:
-        return
-    shown = ", ".join(existing[:20]) + (f" and {len(existing) - 20} more" if len(existing) > 20 else "")
-    raise DataError(
-        f"{path} has no column {' and no column '.join(map(repr, missing))}; its columns are {shown}",
-        "map them like this: PATH:text=COLUMN,label=COLUMN (then split=COLUMN and group=COLUMN, where wanted)",
-    )
-
-
-def label_and_split(place: str, label: str, split: str | None) -> tuple[str, str | None]:
-    """A row's label on one line and its split's full name.
-
-    Raises:
-        DataError: an empty label, or a split of another name than train, validation (val, valid, dev) and test.
-    """
-    label = " ".join(label.split())
-    if not label:
-        raise DataError(f"{place} has no label", "fill it in or remove the row")
-    if split is None:
-        return label, None
-    try:
-        return label, _SPLIT_NAMES[split.strip().lower()]
-    except KeyError:
+def _by_content(source: ByteSource, reading: ReadOptions) -> Table:
+    head = source.head(_HEAD_BYTES)
+    if head.startswith(b"PAR1"):
+        return parquet_table(source)
+    marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in head and not marked and reading.encoding is None:
         raise DataError(
-            f"{place} belongs to the unknown split {split!r}", "use train, validation and test in the split column"
-        ) from None
+            f"{source.name} is not a text file",
+            f"convert it to one of {', '.join(EXTENSIONS)} (also packed: {', '.join(PACKED_EXTENSIONS)})",
+        )
+    if _JSON_BEGINNING.match(head.removeprefix(codecs.BOM_UTF8)):
+        return json_table(source, reading)
+    found, all_agree = find_delimiter(source, reading)
+    if found is not None and all_agree:
+        return _noted(
+            delimited_table(source, reading, found),
+            f"read as a table whose values are separated by {delimiter_name(found)} (delimiter=none reads lines)",
+        )
+    return _noted(lines_table(source, reading), "each line is one text")
 
 
-def text_rows(path: Path, columns: ColumnMap) -> Iterator[LabelledRow]:
-    """Labelled texts of a file. A text of more than `MAX_TEXT_CHARACTERS` keeps its beginning.
-
-    Raises:
-        DataError: a named column is missing, a text or label is empty, or the file cannot be read.
-    """
-    text = columns.text or "text"
-    named = [text, columns.label, *(column for column in (columns.split, columns.group) if column)]
-    require_columns(path, read_header(path), named)
-    for number, values in iter_rows(path, named):
-        place = where(path, number)
-        row = dict(zip(named, values, strict=True))
-        content = row[text].strip()
-        if not content:
-            raise DataError(f"{place} has an empty text in column {text!r}", "fill it in or remove the row")
-        label, split = label_and_split(place, row[columns.label], row[columns.split] if columns.split else None)
-        group = row[columns.group].strip() if columns.group else ""
-        shown = content[:MAX_TEXT_CHARACTERS]
-        yield LabelledRow(Example(content_id(content), shown, label, group), split, shown != content)
+def _splits_first_row(source: ByteSource, reading: ReadOptions, delimiter: str) -> bool:
+    return len(delimited_table(source, reading, delimiter).columns) > 1
 
 
-def _csv_header(path: Path) -> tuple[str, ...]:
-    with _text_lines(path) as lines:
-        try:
-            header = tuple(next(csv.reader(lines, strict=True), ()))
-        except csv.Error as error:
-            raise DataError(f"{path} line 1 is not CSV ({error})", "save it as comma-separated UTF-8 text") from error
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise DataError(f"{path} does not separate its columns by commas", "save it as comma-separated UTF-8 text")
-    return header
-
-
-def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    with _text_lines(path) as lines:
-        # The limit is the csv module's own global; the default refuses fields over 128 KiB.
-        old_limit = csv.field_size_limit(_MAX_FIELD_CHARACTERS)
-        try:
-            reader = csv.reader(lines, strict=True)
-            header = next(reader, [])
-            places = [header.index(column) for column in columns]
-            for row in reader:
-                if not row:
-                    continue  # an empty line
-                if len(row) != len(header):
-                    raise DataError(
-                        f"{path} line {reader.line_num} has {len(row)} values, the header has {len(header)}",
-                        'correct the row; a value that holds a comma stands in quotes: "a, b"',
-                    )
-                yield reader.line_num, [row[place] for place in places]
-        except csv.Error as error:
-            raise DataError(
-                f"{path} line {reader.line_num} is not CSV ({error})", "correct the row, and look for an open quote"
-            ) from error
-        finally:
-            csv.field_size_limit(old_limit)
-
-
-def _jsonl_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with _text_lines(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                cause = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                raise DataError(
-                    f"{path} line {number} is not JSON ({cause})", "write one JSON object per line"
-                ) from error
-            if not isinstance(value, dict):
-                raise DataError(f"{path} line {number} is not a JSON object", "write one JSON object per line")
-            yield number, value
-
-
-def _jsonl_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    for number, row in _jsonl_objects(path):
-        missing = [column for column in columns if column not in row]
-        if missing:
-            raise DataError(
-                f"{path} line {number} has no {missing[0]!r}; it has {', '.join(row) or 'nothing'}",
-                "give every object the same keys",
-            )
-        yield number, [_as_text(row[column], where(path, number), column) for column in columns]
-
-
-def _open_parquet(path: Path) -> Any:
-    try:
-        import pyarrow as pa  # here, because only Parquet files need it
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise DataError(
-            f"{path} needs the package pyarrow", "run `pip install pyarrow`, or convert the file to CSV or JSONL"
-        ) from error
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet ({error})", "write the file anew") from error
-
-
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    with _open_parquet(path) as file:
-        import pyarrow as pa  # _open_parquet proved that it is there
-
-        number = 0
-        try:
-            for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
-                # By name: the file's own order of columns is another one.
-                values = [batch.column(column).to_pylist() for column in columns]
-                for row in zip(*values, strict=True):
-                    number += 1
-                    place = where(path, number)
-                    yield number, [_as_text(value, place, name) for value, name in zip(row, columns, strict=True)]
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path} is damaged after row {number} ({error})", "write the file anew") from error
-
-
-def _as_text(value: object, place: str, column: str) -> str:
-    match value:
-        case None:
-            return ""
-        case str():
-            return value
-        case bool() | int() | float():
-            return str(value)
-    raise DataError(
-        f"{place} holds {'an object' if isinstance(value, dict) else type(value).__name__} in {column!r}, not text",
-        "give one text or number per column",
-    )
-
-
-@contextmanager
-def _text_lines(path: Path) -> Iterator[TextIO]:
-    """Open `path` as UTF-8, with or without a byte order mark; what fails while reading it becomes a DataError."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} line {_first_line_of_another_encoding(path)} is not UTF-8 ({error.reason})",
-            "save the file as UTF-8 (`iconv -f latin1 -t utf-8 OLD > NEW` converts a Latin-1 file)",
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error})", "check the path and its rights"
-        ) from error
-
-
-def _first_line_of_another_encoding(path: Path) -> int:
-    # The decoder reads ahead in blocks and knows no lines: look again, line by line.
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 1
+def _noted(table: Table, note: str) -> Table:
+    return dataclasses.replace(table, notes=(*table.notes, note))

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyaware.data.alarm_table import alarm_rows, alarm_values, is_alarm_table, ticket_text
+from energyaware.data.columns import ColumnMap
 from energyaware.data.source import load_dataset
-from energyaware.data.tabular import ColumnMap
+from energyaware.data.tabular import open_table
 from energyaware.errors import DataError
 
 MICROWAVE = Path(__file__).parents[3] / "shared" / "data" / "microwave_failures.csv"
@@ -91,7 +92,7 @@ def test_label_split_and_group_columns_can_be_mapped(tmp_path):
 def test_a_value_that_is_no_duration_is_refused_with_its_line(tmp_path, value):
     path = write(tmp_path / "a.csv", "alarm_0,alarm_1,label", ["1,2,0", f"1,{value},1"])
     with pytest.raises(DataError, match=r"a\.csv line 3 holds .* in column 'alarm_1'"):
-        list(alarm_rows(path, ("alarm_0", "alarm_1", "label"), ColumnMap()))
+        list(alarm_rows(open_table(path), ColumnMap()))
 
 
 @pytest.mark.skipif(

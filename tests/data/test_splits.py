@@ -151,6 +151,55 @@ def test_fingerprint_sees_every_field_split_and_order(field):
     assert fingerprint([a, b], [], [c]) != fingerprint([b, a], [], [c])
 
 
+def test_fingerprints_of_plain_examples_are_those_of_stored_runs():
+    assert fingerprint([Example("1", "x", "a", "g")], [], []) == (
+        "8fe88ffc4fe53bc0bc6cea009b56c50ed3d0b0772d2f24be1b3a1d5e311d359c"
+    )
+
+
+def test_fingerprint_sees_questions_and_options():
+    plain_one = Example("1", "x", "a")
+    asked = dataclasses.replace(plain_one, question="why?")
+    offered = dataclasses.replace(plain_one, options=("a", "b"))
+    turned = dataclasses.replace(plain_one, options=("b", "a"))
+    prints = {fingerprint([example], [], []) for example in (plain_one, asked, offered, turned)}
+    assert len(prints) == 4
+
+
+def test_free_answers_are_drawn_from_all_rows_together():
+    examples = [Example(content_id(str(i)), f"text {i}", f"answer {i}") for i in range(100)]
+    dataset = split_dataset("t", examples, task="qa", closed=False)
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [72, 8, 20]
+    assert dataset.labels == ()
+    assert dataset.task == "qa"
+    with pytest.raises(DataError, match="t holds no row"):
+        split_dataset("t", [], closed=False)
+
+
+def test_copies_keep_their_question_and_options():
+    one = Example("1", "x", "b", question="q", options=("b", "c"))
+    other = Example("1", "x", "c", question="q", options=("c", "b"))
+    for copies in ([one, one, other], [other, one, one]):
+        (kept,), _ = merge_duplicates(copies)
+        assert (kept.question, kept.options, kept.label) == ("q", ("b", "c"), "b")
+
+
+def test_questions_without_text_are_no_copies_of_each_other():
+    examples = [Example(str(i), "", "a", question=f"q {i % 3}") for i in range(6)]
+    merged, notes = merge_duplicates(examples)
+    assert len({e.group for e in merged}) == 3
+    assert notes == ["6 rows make 3 different texts; rows of one text stay in one split"]
+
+
+def test_validation_takes_the_place_of_a_missing_test():
+    examples = plain(100)
+    assigned = {e.id: "validation" if i < 20 else "train" for i, e in enumerate(examples)}
+    dataset = split_dataset("t", examples, assigned=assigned)
+    assert {e.id for e in dataset.test} == {e.id for e in examples[:20]}
+    assert len(dataset.validation) == 8
+    assert len(dataset.train) == 72
+
+
 def test_labels_are_sorted_by_number_then_word():
     labels = ["10", "b", "2", "a", "2"]
     random.Random(0).shuffle(labels)

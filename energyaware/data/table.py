@@ -1,0 +1,35 @@
+"""What every reader gives: named columns, and rows that are read again each time they are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file, a member of an archive, or one split of a Hugging Face dataset.
+
+    Attributes:
+        name: for messages.
+        columns: names, each once.
+        rows: gives the cells of the named columns, row by row, with the row's number from 1 (see `row_word`). A cell is
+            what the format knows: text, number, list, object, or None where nothing stands.
+        row_word: what the number counts: a `line` of a text file, a `row` or an `object`.
+        split: `train`, `validation` or `test` where all rows belong to one, as the author says.
+        notes: what the reader decided by itself.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: Callable[[Sequence[str]], Iterator[tuple[int, list[object]]]]
+    row_word: str = "line"
+    split: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def place(self, number: int) -> str:
+        """A row for a message: `data.csv line 7`."""
+        return f"{self.name} {self.row_word} {number}"

@@ -1,0 +1,154 @@
+"""Which parts a task needs of a row, and in which columns of a table they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from energyaware.data.columns import ColumnMap, Place, find_place, find_places, missing_column
+from energyaware.errors import DataError
+
+if TYPE_CHECKING:
+    from energyaware.data.table import Table
+
+_REFERENCES = ("reference", "answer", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskColumns:
+    """The names under which a task's parts are looked for where the map names none; nothing is looked for under ().
+
+    Attributes:
+        text, question, options, answer: usual names of columns, the first that exists counts.
+        needs_text, needs_answer: whether a row must have a text, an answer.
+        closed: whether answers are labels out of one small set.
+        example: a map for messages.
+    """
+
+    text: tuple[str, ...]
+    answer: tuple[str, ...] = ()
+    question: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    needs_text: bool = True
+    needs_answer: bool = True
+    closed: bool = False
+    example: str = "text=COLUMN"
+
+
+_CONTEXTS = ("context", "text", "passage")
+TASK_COLUMNS: Mapping[str, TaskColumns] = {
+    "rca": TaskColumns(("text",), ("label",), closed=True, example="text=COLUMN,label=COLUMN"),
+    "response": TaskColumns(
+        ("text", "ticket", "instruction", "prompt"),
+        ("response", "output", *_REFERENCES),
+        example="text=COLUMN,reference=COLUMN",
+    ),
+    "summarization": TaskColumns(
+        ("text", "document", "article", "dialogue"),
+        ("summary", "highlights", *_REFERENCES),
+        example="text=COLUMN,reference=COLUMN",
+    ),
+    "qa": TaskColumns(
+        _CONTEXTS,
+        ("answer", "answers", "reference", "label"),
+        ("question",),
+        needs_text=False,
+        example="context=COLUMN,question=COLUMN,answer=COLUMN",
+    ),
+    "generation": TaskColumns(("text", "content", "log"), needs_answer=False),
+    "choice": TaskColumns(
+        _CONTEXTS,
+        ("answer", "answerKey", "label"),
+        ("question",),
+        ("options", "choices", "option *", "option_*"),
+        needs_text=False,
+        example="question=COLUMN,options=COLUMN|COLUMN|…,answer=COLUMN",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where the parts of a row stand; None or () where a task has no such part."""
+
+    text: Place | None
+    answer: Place | None
+    question: Place | None
+    options: tuple[Place, ...]
+    split: Place | None
+    group: Place | None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns to read, each once."""
+        single = (self.text, self.answer, self.question, self.split, self.group)
+        return tuple(dict.fromkeys(place.column for place in (*single, *self.options) if place is not None))
+
+
+def task_columns(task: str) -> TaskColumns:
+    """What a task needs.
+
+    Raises:
+        DataError: an unknown task.
+    """
+    try:
+        return TASK_COLUMNS[task]
+    except KeyError:
+        raise DataError(f"no data can be read for the task {task!r}", f"use one of {', '.join(TASK_COLUMNS)}") from None
+
+
+def find_parts(table: Table, mapped: ColumnMap, task: str) -> Parts:
+    """Where the parts that `task` needs stand in `table`.
+
+    Raises:
+        DataError: a named or needed column is missing, or the map names a part that the task has not.
+    """
+    shape = task_columns(task)
+    for key, named, names in (
+        ("question", mapped.question, shape.question),
+        ("options", mapped.options, shape.options),
+    ):
+        if named is not None and not names:
+            raise DataError(f"the task {task} has no {key}", f"leave {key}=… out of the map, or choose another task")
+    missing: list[str] = []
+
+    def single(named: str | None, usual: Sequence[str], *, needed: bool) -> Place | None:
+        candidates = (named,) if named is not None else usual
+        found = next((place for name in candidates if (place := find_place(table.columns, name)) is not None), None)
+        if found is None and (needed or named is not None):
+            missing.append(candidates[0])
+        return found
+
+    text = single(mapped.text, shape.text, needed=shape.needs_text)
+    question = single(mapped.question, shape.question, needed=bool(shape.question))
+    options: tuple[Place, ...] = ()
+    if shape.options:
+        patterns = (mapped.options,) if mapped.options is not None else shape.options
+        options = next((places for pattern in patterns if (places := find_places(table.columns, pattern))), ())
+        if not options:
+            missing.append(patterns[0])
+    answer = single(mapped.label, shape.answer, needed=shape.needs_answer)
+    split = single(mapped.split, (), needed=False)
+    group = single(mapped.group, (), needed=False)
+    if missing:
+        raise missing_column(table, missing, shape.example)
+    return Parts(text, answer, question, options, split, group)
+
+
+def guesses(parts: Parts, mapped: ColumnMap, task: str) -> str:
+    """A note on columns that neither the map nor the task's first usual name told; empty where there are none."""
+    shape = task_columns(task)
+    found = (
+        ("text", mapped.text, shape.text, parts.text),
+        ("question", mapped.question, shape.question, parts.question),
+        ("answers", mapped.label, shape.answer, parts.answer),
+    )
+    said = [
+        f"{what} from column {place.column!r}"
+        for what, named, usual, place in found
+        if place is not None and named is None and place.column != usual[0]
+    ]
+    if mapped.options is None and parts.options and parts.options[0].column != shape.options[0]:
+        said.append("options from " + " | ".join(place.column for place in parts.options))
+    return ", ".join(said)
