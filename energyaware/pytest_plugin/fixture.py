@@ -86,7 +86,7 @@ class EnergyFixture:
         name = self._settings.candle or candle or "interpreter"
         reference, candle_calls = session.candle(name)
         self._candle_id = reference.id if reference is not None else ""
-        rng = random.Random(f"{self._item.nodeid}/{name}")  # noqa: S311 - an order of rounds, no secret
+        rng = random.Random(f"{session.seed}/{self._item.nodeid}/{name}")  # noqa: S311 - an order of rounds, no secret
         self._layout = layout or ("by the caller" if before_round else "not redrawn" if setup else "heap shifted")
         if before_round is None and setup is None:
             before_round = HeapShift(rng)
@@ -190,7 +190,7 @@ class EnergyFixture:
         if self._recorder is None:
             return
         self._session.add_harness(self._recorder.harness_j)
-        source = _source_fingerprint(self._item)
+        source = source_fingerprint(self._item)
         fingerprints = {**self._facts.fingerprints, **({"benchmark source": source} if source else {})}
         benchmark = self._facts.benchmark(
             item=self._item,
@@ -205,7 +205,7 @@ class EnergyFixture:
         self._session.add(benchmark)
 
 
-def _source_fingerprint(item: pytest.Item) -> str | None:
+def source_fingerprint(item: pytest.Item) -> str | None:
     """SHA-256 of the test function's own source; None where it cannot be had."""
     function = getattr(item, "function", None)
     try:

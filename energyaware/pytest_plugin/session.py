@@ -29,6 +29,8 @@ from energyaware.meters.selection import open_meter
 from energyaware.paths import writable_dir
 from energyaware.pytest_plugin import CONFIG
 from energyaware.pytest_plugin.candles import Candles
+from energyaware.pytest_plugin.journal import Keeper, open_keeper
+from energyaware.pytest_plugin.spending import Part
 from energyaware.ranking.score import Ranking, rank
 from energyaware.records import SCHEMA_VERSION, Benchmark, RowSource, Run, Totals, Variant
 from energyaware.reports import files
@@ -114,6 +116,7 @@ class EnergySession:
         self.idle_w: dict[str, float] = {}
         self.observer: Observer
         self.window_s = 0.0
+        self.seed = ""
         self.candles: Candles
         self.baseline: Baseline | None = None
         self.judgements: tuple[Judgement, ...] = ()
@@ -124,6 +127,8 @@ class EnergySession:
         self._span: object = None
         self._started_s = 0.0
         self._harness_j = 0.0
+        self._keeper: Keeper
+        self._part: Part
         self._benchmarks: dict[str, Benchmark] = {}
         self._failed: dict[str, str] = {}
         self._limits: dict[str, tuple[Limit, ...]] = {}
@@ -152,14 +157,18 @@ class EnergySession:
                 self.baseline = find_baseline(settings.compare, self._storage(), Path.cwd())
             self.meter = session_meter(self.config)
             self.idle_w = learn_idle(self.meter, settings.net)
+            self._keeper = open_keeper(self.config, settings, self.meter)
         except EnergyAwareError as error:
             raise pytest.UsageError(str(error)) from None
+        self._benchmarks.update(self._keeper.marked)
+        self.config.pluginmanager.register(self._keeper, "energyaware-journal")
         self.window_s = min_window_s(self.meter)
         self.observer = Observer(open_gpu_state(gpus_of(settings.device)))
         self.candles = Candles(settings.device, self.window_s)
         self._started_s = time.perf_counter()
         if self.meter.nests:
             self._span = self.meter.start()
+        self._part = Part(self.meter)
 
     def pytest_report_header(self) -> str:
         """Which meter reads what, before the first number."""
@@ -183,6 +192,17 @@ class EnergySession:
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Remember what exists, to tell vanished benchmarks from deselected ones."""
         self._collected.add(item.nodeid)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """A benchmark that is not measured again has limits all the same."""
+        if not hasattr(self, "_keeper"):
+            return
+        try:
+            for item in items:
+                if item.nodeid in self._keeper.finished:
+                    self.settings_of(item)
+        except EnergyAwareError as error:
+            raise pytest.UsageError(str(error)) from None
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Remember what `-k` and `-m` left out."""
@@ -259,12 +279,24 @@ class EnergySession:
         return benchmark.pedantic(metered, setup=counted, teardown=after, rounds=rounds)
 
     def add(self, benchmark: Benchmark) -> None:
-        """Take a finished benchmark."""
+        """Take a finished benchmark.
+
+        Raises:
+            StoredRunError: the run goes on with one that ran on another machine.
+        """
+        self._keeper.require_same_machine()
         self._benchmarks[benchmark.fullname] = benchmark
 
     def add_harness(self, energy_j: float) -> None:
         """Take the joules that measuring one benchmark cost beside its own."""
         self._harness_j += energy_j
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Have a benchmark whose test passed on disk before the next one begins."""
+        found = self._benchmarks.get(nodeid)
+        if found is not None and nodeid not in self._failed and nodeid not in self._keeper.finished:
+            self._keeper.keep(found, self._part.end(self._harness_j))
+            self._part = Part(self.meter, self._harness_j)
 
     # --- after -------------------------------------------------------------------------------------------------
 
@@ -281,17 +313,20 @@ class EnergySession:
                 "device": settings.device, "data": settings.data, "weight": settings.weight, "rounds": settings.rounds,
                 "country": settings.country, "net": settings.net,
             }  # fmt: skip
-            self._run = Run(benchmarks, describe(), options, self._totals(), __version__, interrupted=self._interrupted)
+            machine = {**self._keeper.machine, **describe()}
+            self._run = Run(benchmarks, machine, options, self._totals(), __version__, interrupted=self._interrupted)
         return self._run
 
     def _totals(self) -> Totals:
-        duration_s = time.perf_counter() - self._started_s
+        before = self._keeper.spent
+        self._part.end(self._harness_j)  # windows close in reverse order
+        duration_s = time.perf_counter() - self._started_s + before.duration_s
         carbon = self._carbon
         empty = Totals(
             duration_s=duration_s, intensity_g_per_kwh=carbon.g_per_kwh, intensity_source=carbon.described,
             idle_w=self.idle_w,
         )  # fmt: skip
-        if not self.meter.nests:
+        if not self.meter.nests or before.energy_j is None:
             return empty
         try:
             raw = self.meter.stop(self._span)
@@ -299,12 +334,12 @@ class EnergySession:
             return empty
         if invalid(raw, self.meter.domains) is not None:
             return empty
-        energy_j = sum(raw.values())
+        energy_j = sum(raw.values()) + before.energy_j
         sources = {domain.source for domain in self.meter.domains.values()}
         source: RowSource = sources.pop() if len(sources) == 1 else "mixed"
         return replace(
             empty, energy_j=energy_j, source=source, carbon_g=carbon.grams(energy_j),
-            harness_share=self._harness_j / energy_j,
+            harness_share=(self._harness_j + before.harness_j) / energy_j,
         )  # fmt: skip
 
     @pytest.hookimpl(optionalhook=True)
@@ -336,7 +371,9 @@ class EnergySession:
         run = self.run()
         with contextlib.suppress(MeterError):
             self.meter.close()
-        self.rankings = rank(run.benchmarks, self.settings.weight)
+        rankings = rank(run.benchmarks, self.settings.weight)
+        changed = self.config.hook.pytest_energy_update_ranking(config=self.config, rankings=rankings)
+        self.rankings = rankings if changed is None else tuple(changed)
         if self.settings.compare is not None:
             self.judgements = judge(
                 run,

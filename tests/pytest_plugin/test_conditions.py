@@ -1,0 +1,71 @@
+"""What must be the same before a run goes on. That git counts is tried in test_resume."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from energyaware.config import EnergyConfig
+from energyaware.meters.replay import ReplayMeter
+from energyaware.pytest_plugin.conditions import conditions
+
+METER = ReplayMeter([{"cpu": 1.0}])
+
+
+@pytest.fixture
+def settings():
+    return EnergyConfig(
+        measure=True, suite="quick", meter="auto", models=(), device="auto", data="network", weight=0.5, compare=None,
+        limits=(), strict=False, sort="r", columns=(), report_dir=None, core_watts=None, net=False, country=None,
+        rounds=None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def found(pytestconfig, settings):
+    def at(**changes):
+        return conditions(pytestconfig, replace(settings, **changes), METER, ())
+
+    return at
+
+
+def test_every_value_is_text_and_the_same_twice(found):
+    first = found()
+    assert first == found()
+    assert all(isinstance(item, str) for pair in first.items() for item in pair)
+    assert {"energyaware", "meter of cpu", "--energy-rounds", "tests", "machine python", "numpy"} <= first.keys()
+
+
+def test_an_option_that_shapes_measurements_counts(found):
+    assert found(rounds=7)["--energy-rounds"] == "7"
+    assert found(models=("a", "b"))["--energy-models"] == "a,b"
+    assert found(net=True) != found()
+
+
+def test_an_option_that_only_shows_does_not(found, tmp_path):
+    shown = {"weight": 0.1, "sort": "energy", "columns": ("rank",), "country": "FRA", "strict": True, "resume": True}
+    assert found(compare="main", report_dir=tmp_path, **shown) == found()
+
+
+def test_data_and_models_given_by_path_count_by_what_lies_there(found, tmp_path):
+    data, model = tmp_path / "data.csv", tmp_path / "model"
+    data.write_text("a,b\n")
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"weights")
+    before = found(data=str(data), models=(str(model),))
+    assert found(data=str(data), models=(str(model),)) == before
+    data.write_text("a,c,d\n")
+    os.utime(model / "model.safetensors", (1, 1))
+    after = found(data=str(data), models=(str(model),))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {f"files of --energy-data {data}", f"files of --energy-models {model}"}
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "", "no/such/place", "owner/model"])
+def test_a_name_that_is_no_path_has_no_files(found, name):
+    assert not any(key.startswith("files of") for key in found(data=name))
+
+
+def test_threads_count(found, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "17")
+    assert found()["OMP_NUM_THREADS"] == "17"
