@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -174,6 +174,8 @@ class EnergyConfig:
         report_dir: where Markdown and CSV go.
         rounds: rounds per benchmark; None leaves it to the time one round takes.
         turns: descriptor of the line to `energyaware compare`, which gives this worker its turns; None without one.
+        dvfs: the clock or power cap to sweep, as `energyaware.dvfs.spec` reads it; None: nothing is changed.
+        resume: go on with an interrupted run.
     """
 
     measure: bool
@@ -194,3 +196,23 @@ class EnergyConfig:
     country: str | None
     rounds: int | None
     turns: int | None = None
+    dvfs: str | None = None
+    resume: bool = False
+
+
+# What decides how a run is stored, judged and shown, but not what it measures.
+_READING_ONLY = frozenset(
+    {
+        "measure", "weight", "compare", "limits", "strict", "sort", "columns", "report_dir", "country", "turns",
+        "resume",
+    }
+)  # fmt: skip
+
+
+def shaping(config: EnergyConfig) -> dict[str, str]:
+    """Every option that shapes what is measured, as text. A new option counts as one until it is named above."""
+    values = {item.name: getattr(config, item.name) for item in fields(config) if item.name not in _READING_ONLY}
+    return {
+        name: "" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in values.items()
+    }

@@ -17,6 +17,11 @@ from typing import Any
 
 from tabulate import tabulate
 
+from energyaware.dvfs.catalogue import open_knob
+from energyaware.dvfs.knob import KnobError, Offer
+from energyaware.dvfs.spec import UNITS
+from energyaware.dvfs.state import state_dir
+from energyaware.dvfs.sweep import leftover, recover
 from energyaware.errors import CacheError, EnergyAwareError, OptionError
 from energyaware.measure.idle import idle_power_w
 from energyaware.measure.machine import describe
@@ -84,6 +89,26 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class KnobReport:
+    """A clock or power cap.
+
+    Attributes:
+        works: whether `--energy-dvfs` can change it here and now.
+        unit: of the offer.
+        offer: what it takes; None where the machine does not tell.
+        problem: why it does not work; empty where it does.
+        remedy: what to do about it.
+    """
+
+    name: str
+    works: bool
+    unit: str
+    offer: Offer | None
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Everything that `doctor` says.
 
@@ -94,6 +119,8 @@ class Diagnosis:
         carbon: as a run without `--energy-country` uses it; None where `problems` tells why.
         versions: None for what is not installed.
         problems: of parts that could not be found out.
+        knobs: clocks and power caps, none of them changed.
+        left: what a sweep that was killed left changed; empty where nothing is.
     """
 
     machine: Mapping[str, str]
@@ -106,14 +133,22 @@ class Diagnosis:
     folders: Sequence[Folder]
     versions: Mapping[str, str | None]
     problems: Mapping[str, str]
+    knobs: Sequence[KnobReport] = ()
+    left: str = ""
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Print the diagnosis and return the exit status: 1 where no meter works at all.
+    """Print the diagnosis and return the exit status: 1 where no meter works at all. With `--restore`, put back what a
+    killed sweep left instead.
 
     Raises:
         OptionError: watts that no core draws, or an unknown country.
+        KnobError: with `--restore`, something could not be put back.
     """
+    if parsed.restore:
+        said = recover(state_dir())
+        print(plain(said or "nothing to put back: no sweep of --energy-dvfs left anything changed"))
+        return 0
     watts = parsed.core_watts
     if watts is not None and not (math.isfinite(watts) and watts > 0):
         raise OptionError(f"--core-watts={watts:g} is not above 0", "give the watts of one busy core, as 6.5")
@@ -151,6 +186,8 @@ def diagnose(core_watts: float | None = None, country: str | None = None) -> Dia
         folders=attempt("folders", _folders) or (),
         versions=_versions(),
         problems=problems,
+        knobs=attempt("knobs", _knobs) or (),
+        left=_left(),
     )
 
 
@@ -166,6 +203,35 @@ def _auto(core_watts: float | None) -> Auto:
     finally:
         meter.close()
     return Auto(meter.name, dict(meter.domains), idle_w, problem)
+
+
+def _knobs() -> tuple[KnobReport, ...]:
+    # Zeus takes seconds to import, for nothing where there is no GPU.
+    return tuple(_knob(name, 0) for name in UNITS if not name.startswith("gpu") or counters_in_sight())
+
+
+def _knob(name: str, gpu: int) -> KnobReport:
+    unit, offer = UNITS[name], None
+    try:
+        knob = open_knob(name, gpu)
+        offer = knob.offer()
+        knob.ready()
+    except KnobError as error:
+        return KnobReport(name, False, unit, offer, error.cause, error.remedy)
+    return KnobReport(name, True, unit, offer)
+
+
+def _left() -> str:
+    try:
+        prior = leftover(state_dir())
+    except KnobError as error:
+        return str(error)
+    if prior is None:
+        return ""
+    return (
+        f"process {prior.pid} changed {prior.knob} and did not put it back, or sweeps still. Every measurement may be "
+        "wrong until then. What to do: energyaware doctor --restore"
+    )
 
 
 def _gpus() -> tuple[tuple[str, ...], str]:
@@ -249,6 +315,7 @@ def as_text(found: Diagnosis, width: int) -> str:
     sections = (
         ("What a run with --energy reads here (--energy-meter=auto)", _auto_text(found.auto, width)),
         ("Meters", _meters_text(found, width)),
+        ("Clocks and power caps (--energy-dvfs)", _knobs_text(found, width)),
         ("Watts of the estimate (cpu-time)", _watts_text(found.watts, found.problems, width)),
         ("Carbon", _carbon_text(found.carbon, found.problems, width)),
         ("Machine", _machine_text(found, width)),
@@ -311,6 +378,20 @@ def _meters_text(found: Diagnosis, width: int) -> str:
     if found.machine.get("virtual") == "yes" and not measured:
         notes += ["", _wrapped(_VIRTUAL, width)]
     return "\n".join((table, *notes, "", _wrapped(_OTHER_METERS, width)))
+
+
+def _knobs_text(found: Diagnosis, width: int) -> str:
+    if "knobs" in found.problems:
+        return _wrapped(f"unknown: {found.problems['knobs']}", width)
+    rows, notes = [], []
+    for knob in found.knobs:
+        offer = ABSENT if knob.offer is None else f"{knob.offer.lowest:g} to {knob.offer.highest:g} {knob.unit}"
+        rows.append((knob.name, "yes" if knob.works else "NO", offer))
+        if knob.problem:
+            notes += ["", _wrapped(f"{knob.name} cannot be swept: {knob.problem}", width)]
+            notes.append(_wrapped(f"What to do: {knob.remedy}", width, indent="  "))
+    left = [_wrapped(f"LEFT CHANGED: {found.left}", width), ""] if found.left else []
+    return "\n".join((*left, _table(("knob", "works", "takes"), rows), *notes))
 
 
 def _watts_text(watts: CorePower | None, problems: Mapping[str, str], width: int) -> str:

@@ -66,7 +66,17 @@ def add_options(parser: pytest.Parser) -> None:
         "",
         metavar="CODE",
     )
+    twin(
+        "--energy-dvfs",
+        "change a clock or power cap and sweep it, as cpu:5, package:50W,80W, gpu-clock:1200MHz; put back at the end",
+        "",
+        metavar="SPEC",
+    )
     group.addoption("--energy-turns", dest="energy_turns", type=int, default=None, help=argparse.SUPPRESS)
+    twin(
+        "--energy-resume", "go on with an interrupted run: what it finished is not measured again", False, "bool",
+        action="store_true",
+    )  # fmt: skip
     twin("--energy-rounds", "metered rounds per benchmark; else as many as fit five seconds", "", metavar="N")
 
 
@@ -128,6 +138,33 @@ def _compare(config: pytest.Config, measure: bool) -> str | None:
     return str(value)
 
 
+def _resume(config: pytest.Config, measure: bool) -> bool:
+    asked = bool(config.getoption("energy_resume"))
+    if asked and not measure:
+        raise OptionError("--energy-resume has nothing to resume without --energy", "add --energy")
+    return asked or bool(config.getini("energy_resume"))
+
+
+def _dvfs(config: pytest.Config, measure: bool) -> str | None:
+    text = _value(config, "energy_dvfs")
+    given = config.getoption("energy_dvfs") is not None
+    if not text and not given:
+        return None
+    from energyaware.dvfs.spec import parse_spec, refuse_estimating_meter
+
+    spec = parse_spec(text)
+    if not measure:
+        if given:
+            raise OptionError("--energy-dvfs has nothing to measure without --energy", "add --energy")
+        return None
+    if config.getoption("energy_turns") is not None:
+        raise OptionError(
+            "--energy-dvfs changes the machine for both sides of energyaware compare", "sweep with pytest --energy"
+        )
+    refuse_estimating_meter(spec, _value(config, "energy_meter"))
+    return text
+
+
 def read_config(config: pytest.Config) -> EnergyConfig:
     """Read and check every option.
 
@@ -168,4 +205,6 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         country=_value(config, "energy_country") or None,
         rounds=None if rounds is None else int(rounds),
         turns=config.getoption("energy_turns"),
+        dvfs=_dvfs(config, measure),
+        resume=_resume(config, measure),
     )

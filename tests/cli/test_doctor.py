@@ -8,6 +8,8 @@ import pytest
 
 from energyaware.cli import doctor, main
 from energyaware.cli.doctor import Auto, as_json, as_text, diagnose, meaning
+from energyaware.dvfs.knob import KnobError, KnobUnavailableError, Offer
+from energyaware.dvfs.state import Prior, load, save, state_file
 from energyaware.errors import MeterError
 from energyaware.meters.carbon import CarbonIntensity
 from energyaware.meters.cpu_time import CorePower
@@ -31,6 +33,27 @@ class FakeMeter:
         self.closed = True
 
 
+class Knob:
+    """A clock that this user may look at."""
+
+    def offer(self):
+        return Offer(800.0, 3700.0, 800.0, 100.0)
+
+    def ready(self):
+        raise KnobUnavailableError("this user may not write scaling_max_freq", "sudo chmod a+w scaling_max_freq")
+
+
+class FreeKnob(Knob):
+    def ready(self):
+        pass
+
+
+def open_knob(name, gpu):
+    if name == "package":
+        raise KnobUnavailableError("no power cap is shown", "run on a bare machine")
+    return Knob() if name == "cpu" else FreeKnob()
+
+
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
     """A machine with one GPU counter, an unreadable RAPL, and an idle power of 55 W."""
@@ -42,7 +65,10 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "core_power", lambda watts: CorePower(watts or 4.0, 10.0, "a table", "a model"))
     monkeypatch.setattr(doctor, "intensity", lambda place: CarbonIntensity(381.4, f"a table, {place}", 2023))
     monkeypatch.setattr(doctor, "describe", lambda: {"cpu": "A\x1b[31m processor", "virtual": "no"})
+    monkeypatch.setattr(doctor, "open_knob", open_knob)
+    monkeypatch.setattr(doctor, "counters_in_sight", lambda: True)
     monkeypatch.setenv("ENERGYAWARE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ENERGYAWARE_STATE", str(tmp_path / "state"))
     return meter
 
 
@@ -59,7 +85,8 @@ def test_it_says_what_works_why_not_and_what_to_do(machine, capsys):
 
 def test_auto_shows_domains_with_idle_power_of_measured_ones_alone(machine, capsys):
     main(["doctor"])
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    text = capsys.readouterr().out.split("\nMeters\n")[0]
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     assert "55.0 W" in lines["gpu0"]
     assert lines["cpu"].rstrip().endswith("–")
 
@@ -198,3 +225,77 @@ def test_it_works_in_a_poor_installation_and_loads_no_torch(tmp_path, missing, s
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (status, "")
     assert "cpu-time" in done.stdout
+
+
+# --- clocks and power caps -------------------------------------------------------------------------------------------
+
+
+def test_knobs_say_what_they_take_and_why_they_cannot_be_swept(machine, capsys):
+    main(["doctor"])
+    text = capsys.readouterr().out.split("\nClocks and power caps (--energy-dvfs)\n")[1].split("\nWatts of")[0]
+    rows = [line.split()[:2] for line in text.splitlines()[3:7]]
+    assert rows == [["cpu", "NO"], ["package", "NO"], ["gpu-clock", "yes"], ["gpu-power", "yes"]]
+    assert "800 to 3700 MHz" in text
+    assert "cpu cannot be swept: this user may not write scaling_max_freq" in text
+    assert "What to do: sudo chmod a+w scaling_max_freq" in text
+    assert "LEFT CHANGED" not in text
+
+
+def test_without_a_gpu_its_knobs_are_not_asked(machine, monkeypatch):
+    monkeypatch.setattr(doctor, "counters_in_sight", lambda: False)
+    assert [knob.name for knob in diagnose().knobs] == ["cpu", "package"]
+
+
+def test_knobs_are_in_the_json_too(machine, capsys):
+    main(["doctor", "--json"])
+    data = json.loads(capsys.readouterr().out)
+    assert [knob["works"] for knob in data["knobs"]] == [False, False, True, True]
+    assert data["knobs"][0]["offer"]["highest"] == 3700.0
+    assert data["knobs"][1]["offer"] is None
+    assert data["left"] == ""
+
+
+@pytest.fixture
+def left(tmp_path):
+    """A state file that a killed sweep left."""
+    path = state_file(tmp_path / "state")
+    save(Prior("cpu", {"policy0/scaling_max_freq": 3_100_000}, "", 42), path)
+    return path
+
+
+def test_what_a_killed_sweep_left_is_said_and_not_touched(machine, left, capsys):
+    main(["doctor"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "LEFT CHANGED: process 42 changed cpu" in text
+    assert "energyaware doctor --restore" in text
+    assert load(left) is not None
+
+
+def test_a_state_file_that_cannot_be_trusted_is_said(machine, left, capsys):
+    left.write_text("{")
+    assert main(["doctor"]) == 0
+    assert "cannot be trusted" in " ".join(capsys.readouterr().out.split())
+
+
+def test_restore_puts_back_without_a_diagnosis(left, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("ENERGYAWARE_STATE", str(left.parent))
+    monkeypatch.setattr(doctor, "diagnose", lambda *_: pytest.fail("no diagnosis"))
+    monkeypatch.setattr(doctor, "recover", lambda folder: f"put back from {folder.name}")
+    assert main(["doctor", "--restore"]) == 0
+    assert capsys.readouterr().out == "put back from state\n"
+
+
+def test_restore_has_nothing_to_do(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("ENERGYAWARE_STATE", str(tmp_path / "none"))
+    assert main(["doctor", "--restore"]) == 0
+    assert "nothing to put back" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_cannot_be_restored_is_one_line_and_status_2(left, monkeypatch, capsys):
+    def fail(folder):
+        raise KnobError("the CPU clock could not be put back", "write it yourself")
+
+    monkeypatch.setattr(doctor, "recover", fail)
+    assert main(["doctor", "--restore"]) == 2
+    assert capsys.readouterr().err == "energyaware: the CPU clock could not be put back. write it yourself\n"
