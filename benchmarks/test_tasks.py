@@ -1,0 +1,87 @@
+"""Written answers: energy, latency and quality of every variant on each task that is answered in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from energyaware.examples import Dataset
+from energyaware.pytest_plugin import config_of
+from energyaware.records import Variant
+
+if TYPE_CHECKING:
+    from energyaware.variants.prepare import PreparedModel
+
+BATCH_SIZE = 16
+TASKS = ("response", "generation", "qa", "summarization")
+
+
+def task_variants_of(config: pytest.Config) -> tuple[Variant, ...]:
+    """The variants that write answers: none in the quick suite, which stays with root causes."""
+    from benchmarks.conftest import variants_of
+
+    return variants_of(config) if config_of(config).suite == "full" else ()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give every benchmark here its grid; all tasks of a variant run together."""
+    variants = task_variants_of(metafunc.config)
+    skip = pytest.mark.skip(reason="written answers are metered by --energy-suite=full")
+    metafunc.parametrize(
+        "task_variant",
+        variants or [pytest.param(None, marks=skip)],
+        ids=[variant.id for variant in variants] or ["full-suite-only"],
+    )
+    metafunc.parametrize("task_name", TASKS if variants else TASKS[:1])
+
+
+@pytest.mark.energy(group="inference", candle="small-ops")
+@pytest.mark.usefixtures("collected_garbage")
+def test_task(
+    energy: Any,
+    task_name: str,
+    task_variant: Variant,
+    prepared_for_tasks: Callable[[str], PreparedModel],
+    task_datasets: Mapping[str, Dataset],
+    device: str,
+) -> None:
+    """One request is one prompt in, one answer out at its natural length; a round answers a batch of them."""
+    from energyaware.tasks.base import fit_task
+    from energyaware.tasks.evaluation import evaluate
+    from energyaware.tasks.registry import find_task
+    from energyaware.tasks.trivial import trivial_quality
+    from energyaware.tasks.workload import make_workload
+    from energyaware.variants.load import load_variant
+    from energyaware.variants.row import plan_layout, row_facts
+    from energyaware.work.counters import count
+
+    dataset = task_datasets[task_name]
+    model = prepared_for_tasks(task_variant.model)
+    loaded = load_variant(model.source, task_variant, device, revision=model.revision)
+    task = fit_task(find_task(task_name), dataset, loaded.tokenizer)
+    size = min(BATCH_SIZE, len(dataset.test))
+    work = make_workload(loaded.model, loaded.tokenizer, task, dataset.test, size)
+    counted = count(loaded.model, work)
+    facts = row_facts(loaded, model, dataset, device)
+    energy.record(
+        **facts,
+        task=task.name,
+        phase="inference",
+        requests=work.requests,
+        tokens_in=work.tokens_in,
+        tokens_out=work.tokens_out,
+        flops=counted.flops,
+        weight_bytes=counted.weight_bytes,
+        kv_bytes=counted.kv_bytes,
+        read_bytes=counted.read_bytes,
+        trivial_quality=trivial_quality(task, dataset, loaded.tokenizer),
+    )
+    layout = plan_layout(loaded.model, task_variant.id)
+    energy.pedantic(work, before_round=layout.before_round, layout=layout.description)
+
+    scores = evaluate(loaded.model, loaded.tokenizer, task, dataset.test, BATCH_SIZE)
+    energy.record(quality=scores.quality, scores=scores.per_example, example_ids=scores.example_ids)
+    if scores.truncated:
+        energy.record(notes=(*facts["notes"], f"{scores.truncated} prompts cut at their beginning to fit the model"))

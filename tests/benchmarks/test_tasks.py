@@ -1,0 +1,77 @@
+"""The benchmarks of written answers, end to end, on a small random model from a local directory."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from energyaware.models.tokenizer import train_tokenizer
+
+ROOT = Path(__file__).parents[2]
+TASKS = ("response", "generation", "qa", "summarization")
+METRICS = {"response": "rouge_l", "generation": "bpb_score", "qa": "token_f1", "summarization": "rouge_l"}
+
+# A small draw of the data in place of the whole.
+PLUGIN = """
+import energyaware.data.network_tasks as source
+
+whole = source.network_tasks
+source.network_tasks = lambda seed=0: whole(seed, train=40, validation=4, test=20)
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    tokenizer = train_tokenizer(["noc: alarm at alder los response: red crew cleaned the filter at alder"] * 3)
+    config = GPT2Config(vocab_size=len(tokenizer), n_positions=256, n_embd=64, n_layer=2, n_head=4)
+    config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def suite(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "few_examples.py").write_text(PLUGIN)
+    command = [
+        *(sys.executable, "-m", "pytest", "benchmarks/test_tasks.py", "-p", "no:cacheprovider", "-p", "few_examples"),
+        *(f"--energy-report={tmp_path / 'out'}", f"--benchmark-storage={tmp_path / 'runs'}", *arguments),
+    ]
+    environment = {**os.environ, "ENERGYAWARE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
+    environment |= {"PYTHONPATH": str(tmp_path)}
+    environment.pop("PYTEST_ADDOPTS", None)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_each_task_gives_a_row_with_energy_and_quality_per_example(tmp_path, model):
+    chosen = " or ".join(f"small-fp32-{task}" for task in TASKS)
+    done = suite(
+        tmp_path, "--energy", "--energy-suite=full", "--energy-rounds=2", f"--energy-models={model}", "-k", chosen
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (stored,) = (tmp_path / "runs").glob("*/*.json")
+    rows = {bench["energy"]["task"]: bench["energy"] for bench in json.loads(stored.read_text())["benchmarks"]}
+    assert set(rows) == set(TASKS)
+    for task, row in rows.items():
+        metric = METRICS[task]
+        assert next(iter(row["quality"])) == next(iter(row["trivial_quality"])) == metric
+        assert len(row["scores"][metric]) == len(row["example_ids"]) == 20
+        assert 0 <= row["quality"][metric] <= 1
+        assert len(row["rounds"]) == 2
+        assert row["candle"].startswith("small-ops/")
+        work = row["work"]
+        assert work["requests"] == 16
+        assert work["requests"] <= work["tokens_out"] <= work["requests"] * 40
+        assert work["tokens_in"] > work["requests"]
+        assert work["flops"] > 0
+
+
+def test_the_quick_suite_leaves_them_out(tmp_path, model):
+    done = suite(tmp_path, f"--energy-models={model}", "-rs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 skipped" in done.stdout
+    assert "--energy-suite=full" in done.stdout
