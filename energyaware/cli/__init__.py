@@ -45,6 +45,12 @@ def _history(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _analyze(arguments: argparse.Namespace) -> int:
+    from energyaware.cli.analyze import run
+
+    return run(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="energyaware", description="Energy of language models: rank stored runs.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -65,12 +71,20 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="for programs")
     doctor.add_argument("--core-watts", type=float, metavar="W", help="as --energy-core-watts of pytest")
     doctor.add_argument("--country", metavar="CODE", help="as --energy-country of pytest")
+    doctor.add_argument(
+        "--restore", action="store_true", help="put back clocks and power caps that a killed --energy-dvfs run left"
+    )
     doctor.set_defaults(call=_doctor)
     history = commands.add_parser("history", help="steps and slow drifts of a branch, from its stored runs")
     from energyaware.cli.history import add_arguments as add_history_arguments
 
     add_history_arguments(history)
     history.set_defaults(call=_history)
+    analyze = commands.add_parser("analyze", help="what drives energy: regression, ranks and tests over stored runs")
+    from energyaware.cli.analyze import add_arguments as add_analyze_arguments
+
+    add_analyze_arguments(analyze)
+    analyze.set_defaults(call=_analyze)
     return parser
 
 
