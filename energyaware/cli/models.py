@@ -1,22 +1,62 @@
-"""`energyaware models`: the catalogue and what of it is trained."""
+"""`energyaware models`: the catalogue, its terms, and what of it is at hand."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from tabulate import tabulate
 
+from energyaware.errors import ModelError
 from energyaware.paths import cache_dir
+
+if TYPE_CHECKING:
+    from energyaware.models.catalogue import ModelSpec
 
 
 def show() -> int:
-    """Print every catalogue entry: where it comes from, its size, and how many trained copies the cache holds."""
+    """Print every catalogue entry: parameters, licence, where it comes from and whether it is at hand. No network."""
     from energyaware.models.catalogue import CATALOGUE
 
     trained = cache_dir() / "models"
     rows = []
     for spec in CATALOGUE.values():
-        copies = [path for path in trained.glob(f"{spec.name}-*") if (path / "config.json").is_file()]
-        state = (f"trained ×{len(copies)}" if copies else "trained on first use") if spec.embedded else "from the hub"
-        rows.append((spec.name, spec.family, spec.size, spec.hub_id or "embedded", spec.revision or "", state))
-    print(tabulate(rows, headers=("model", "family", "size", "source", "revision", "state")))
+        source = spec.hub_id or "embedded"
+        rows.append(
+            (
+                spec.name,
+                spec.family,
+                _count(spec.parameters),
+                spec.licence + (" (gated)" if spec.gated else ""),
+                f"{source}@{spec.revision}" if spec.revision else source,
+                _trained(spec, trained) if spec.embedded else _downloaded(spec),
+            )
+        )
+    headers = ("model", "family", "parameters", "licence", "source", "state")
+    print(tabulate(rows, headers=headers, disable_numparse=True, colalign=("left", "left", "right", "left", "left")))
     print(f"cache: {cache_dir()}")
     return 0
+
+
+def _count(parameters: int | None) -> str:
+    if parameters is None:
+        return "–"
+    return f"{parameters / 1e9:.2f}B" if parameters >= 1e9 else f"{parameters / 1e6:.1f}M"
+
+
+def _trained(spec: ModelSpec, trained: Path) -> str:
+    copies = [path for path in trained.glob(f"{spec.name}-" + "[0-9a-f]" * 16) if (path / "config.json").is_file()]
+    return f"trained ×{len(copies)}" if copies else "trained on first use"
+
+
+def _downloaded(spec: ModelSpec) -> str:
+    from energyaware.models.hub import cached_snapshot
+
+    if spec.hub_id is None:
+        return "local"
+    try:
+        return "cached" if cached_snapshot(spec.hub_id, spec.revision) else "downloaded on first use"
+    except ImportError:
+        return "needs energyaware[models]"
+    except ModelError as error:
+        return f"damaged: {error.cause}"

@@ -18,10 +18,13 @@ class ModelSpec:
     Attributes:
         name: how it is called in ids, tables and file names.
         family: architecture (`gpt2`, `mistral`, `gpt-neo`, …; `unknown` until it is loaded).
-        size: `tiny` or `mini` for embedded models, else the parameter count by which it is known.
+        size: `nano`, `tiny`, `mini` or `base` for embedded models, else the parameter count by which it is known.
         hub_id: Hugging Face id, None for embedded and local models.
         revision: git revision on the hub; None stands for the default branch.
         path: local directory, None for embedded and hub models.
+        parameters: how many, shared ones once; of embedded models with a vocabulary of 2,048 entries. None if unknown.
+        licence: short note on the terms of use; empty if unknown.
+        gated: whether the hub asks for consent to the terms before it hands the weights out.
     """
 
     name: str
@@ -30,6 +33,9 @@ class ModelSpec:
     hub_id: str | None = None
     revision: str | None = None
     path: Path | None = None
+    parameters: int | None = None
+    licence: str = ""
+    gated: bool = False
 
     @property
     def embedded(self) -> bool:
@@ -37,24 +43,78 @@ class ModelSpec:
         return self.hub_id is None and self.path is None
 
 
-# T5 and embedded siblings of the other architectures belong here once they can be trained and scored.
-CATALOGUE: MappingProxyType[str, ModelSpec] = MappingProxyType(
-    {
-        spec.name: spec
-        for spec in (
-            ModelSpec("tiny-gpt2", "gpt2", "tiny"),
-            ModelSpec("mini-gpt2", "gpt2", "mini"),
-            ModelSpec("tiny-mistral", "mistral", "tiny"),
-            ModelSpec("mini-mistral", "mistral", "mini"),
-            ModelSpec("gpt2", "gpt2", "124M", hub_id="openai-community/gpt2"),
-            ModelSpec("gpt-neo-2.7b", "gpt-neo", "2.7B", hub_id="EleutherAI/gpt-neo-2.7B"),
-            # The default branch of GPT-J holds pickles only.
-            ModelSpec("gpt-j-6b", "gpt-j", "6B", hub_id="EleutherAI/gpt-j-6b", revision="refs/pr/40"),
-            ModelSpec("falcon-7b", "falcon", "7B", hub_id="tiiuae/falcon-7b"),
-            ModelSpec("mistral-7b", "mistral", "7B", hub_id="mistralai/Mistral-7B-v0.1"),
-        )
-    }
+_OURS = "Apache-2.0 (trained here)"
+_LLAMA = "Llama 3.2 Community License"
+
+# Counts follow from the architecture; a test builds every model without storage and compares.
+_EMBEDDED = (
+    # Two ladders of four sizes, to study what the number of parameters costs; two sizes of every other architecture.
+    ModelSpec("nano-gpt2", "gpt2", "nano", parameters=922_752, licence=_OURS),
+    ModelSpec("tiny-gpt2", "gpt2", "tiny", parameters=3_814_912, licence=_OURS),
+    ModelSpec("mini-gpt2", "gpt2", "mini", parameters=20_226_048, licence=_OURS),
+    ModelSpec("base-gpt2", "gpt2", "base", parameters=41_027_840, licence=_OURS),
+    ModelSpec("nano-mistral", "mistral", "nano", parameters=852_864, licence=_OURS),
+    ModelSpec("tiny-mistral", "mistral", "tiny", parameters=3_672_320, licence=_OURS),
+    ModelSpec("mini-mistral", "mistral", "mini", parameters=18_749_952, licence=_OURS),
+    ModelSpec("base-mistral", "mistral", "base", parameters=38_677_120, licence=_OURS),
+    ModelSpec("tiny-gpt-neo", "gpt-neo", "tiny", parameters=3_811_840, licence=_OURS),
+    ModelSpec("mini-gpt-neo", "gpt-neo", "mini", parameters=20_216_832, licence=_OURS),
+    ModelSpec("tiny-gpt-j", "gpt-j", "tiny", parameters=3_679_744, licence=_OURS),
+    ModelSpec("mini-gpt-j", "gpt-j", "mini", parameters=19_947_520, licence=_OURS),
+    ModelSpec("tiny-falcon", "falcon", "tiny", parameters=3_279_360, licence=_OURS),
+    ModelSpec("mini-falcon", "falcon", "mini", parameters=17_177_600, licence=_OURS),
+    ModelSpec("tiny-t5", "t5", "tiny", parameters=4_197_632, licence=_OURS),
+    ModelSpec("mini-t5", "t5", "mini", parameters=23_077_888, licence=_OURS),
+    ModelSpec("tiny-llama", "llama", "tiny", parameters=3_541_248, licence=_OURS),
+    ModelSpec("mini-llama", "llama", "mini", parameters=17_963_520, licence=_OURS),
 )
+
+_HUB = (
+    ModelSpec("gpt2", "gpt2", "124M", hub_id="openai-community/gpt2", parameters=124_439_808, licence="MIT"),
+    ModelSpec(
+        "gpt-neo-2.7b", "gpt-neo", "2.7B", hub_id="EleutherAI/gpt-neo-2.7B", parameters=2_651_307_520, licence="MIT"
+    ),
+    ModelSpec(
+        "gpt-j-6b",
+        "gpt-j",
+        "6B",
+        hub_id="EleutherAI/gpt-j-6b",
+        # The default branch of GPT-J holds pickles only.
+        revision="refs/pr/40",
+        parameters=6_050_882_784,
+        licence="Apache-2.0",
+    ),
+    ModelSpec("falcon-7b", "falcon", "7B", hub_id="tiiuae/falcon-7b", parameters=6_921_720_704, licence="Apache-2.0"),
+    ModelSpec(
+        "mistral-7b",
+        "mistral",
+        "7B",
+        hub_id="mistralai/Mistral-7B-v0.1",
+        parameters=7_241_732_096,
+        licence="Apache-2.0",
+    ),
+    ModelSpec("t5-3b", "t5", "3B", hub_id="google-t5/t5-3b", parameters=2_851_598_336, licence="Apache-2.0"),
+    ModelSpec(
+        "llama-3.2-1b",
+        "llama",
+        "1B",
+        hub_id="meta-llama/Llama-3.2-1B",
+        parameters=1_235_814_400,
+        licence=_LLAMA,
+        gated=True,
+    ),
+    ModelSpec(
+        "llama-3.2-3b",
+        "llama",
+        "3B",
+        hub_id="meta-llama/Llama-3.2-3B",
+        parameters=3_212_749_824,
+        licence=_LLAMA,
+        gated=True,
+    ),
+)
+
+CATALOGUE: MappingProxyType[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in (*_EMBEDDED, *_HUB)})
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 

@@ -13,12 +13,11 @@ import torch
 
 from energyaware.errors import ModelError
 from energyaware.progress import Progress, silent
+from energyaware.training.batches import step_examples
 from energyaware.training.checkpoint import load_checkpoint, save_checkpoint
+from energyaware.training.losses import losses
 from energyaware.training.muon import Muon
 from energyaware.training.settings import EncodedExample, TrainSettings
-
-_POOL = 8
-"""Batches among which sequences are sorted by length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class TrainReport:
         tokens: real tokens that this call trained on.
         duration_s: of this call.
         token_loss: nats per token, mean of the last tenth of the steps of this call; None if it had none left to do.
-        answer_loss: the same for the answer's token.
+        answer_loss: the same for the answers' tokens.
         dtype: `bf16` where autocast was on, else `fp32`.
     """
 
@@ -55,10 +54,9 @@ def train(
     """Train in place on the model's device; the model is left in evaluation mode.
 
     The loss joins the mean over all tokens with that of the answers and, in the first part of the run, with that of
-    answers given early: after every token of the prompt the model is also asked for the answer, so that one ticket
-    teaches what each of its words adds. The last part unlearns the side effect (answers in the middle of a text). The
-    blocks' matrices are updated by Muon, everything else by Adam. bf16 autocast is used only where the processor
-    multiplies bf16 natively.
+    answers given early (see `energyaware.training.losses`). The last part unlearns the side effect (answers in the
+    middle of a text). The blocks' matrices are updated by Muon, everything else by Adam. bf16 autocast is used only
+    where the processor multiplies bf16 natively.
 
     Args:
         examples: at least one.
@@ -79,17 +77,16 @@ def train(
     began = saved = time.monotonic()
     device = next(model.parameters()).device
     autocast = native_bf16(device)
-    tokens, losses = 0, []
+    tokens, seen = 0, []
     model.train()
     for step in range(start, total):
-        batch = _batch(examples, settings, step, device)
+        chosen = step_examples(examples, settings, step)
         set_rates(optimizers, rate_factor(step, total, settings))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
-            logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
-        token_loss, answer_loss, early_loss = _losses(logits.float(), batch)
-        asked = [answer_loss, early_loss] if step < settings.early_until * total else [answer_loss]
+            found_losses = losses(model, chosen, device, early=step < settings.early_until * total)
+        asked = [part for part in (found_losses.answer, found_losses.early) if part is not None]
         weight = settings.answer_weight
-        loss = (token_loss + weight * sum(asked)) / (1 + weight * len(asked))
+        loss = (found_losses.token + weight * sum(asked)) / (1 + weight * len(asked))
         if not torch.isfinite(loss):
             raise ModelError(f"the training loss is {loss.item()} at step {step}", "lower the learning rates")
         for optimizer in optimizers:
@@ -98,14 +95,14 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         for optimizer in optimizers:
             optimizer.step()
-        tokens += int(batch.mask.sum())
-        losses.append((token_loss.item(), answer_loss.item()))
-        progress(label, step + 1, total, f"loss {losses[-1][1]:.2f}")
+        tokens += sum(len(example.token_ids) for example in chosen)
+        seen.append((found_losses.token.item(), found_losses.answer.item()))
+        progress(label, step + 1, total, f"loss {seen[-1][1]:.2f}")
         if step + 1 < total and time.monotonic() - saved >= settings.checkpoint_s:
             save_checkpoint(checkpoint_dir, model, optimizers, facts | {"step": step + 1})
             saved = time.monotonic()
     model.eval()
-    tail = losses[-max(1, total // 10) :]
+    tail = seen[-max(1, total // 10) :]
     return TrainReport(
         steps=total,
         resumed_from=start,
@@ -133,6 +130,9 @@ def make_optimizers(model: Any, settings: TrainSettings) -> list[torch.optim.Opt
         id(module.weight) for module in model.modules() if type(module).__name__ == "Conv1D"
     }  # stored [in, out], unlike nn.Linear
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
+    head = model.get_output_embeddings()
+    if head is not None:  # an embedding too, where it is not tied to the input's
+        embeddings.add(id(head.weight))
     groups: dict[str, list[torch.nn.Parameter]] = {"linear": [], "conv1d": [], "rest": []}
     for parameter in model.parameters():
         if not parameter.requires_grad:
@@ -168,62 +168,3 @@ def set_rates(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> Non
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Tensors of one step.
-
-    Attributes:
-        ids: [sequences, tokens].
-        mask: [sequences, tokens], 1 for real tokens.
-        answers: [sequences], index of the answer's token.
-    """
-
-    ids: torch.Tensor
-    mask: torch.Tensor
-    answers: torch.Tensor
-
-
-def _batch(examples: Sequence[EncodedExample], settings: TrainSettings, step: int, device: torch.device) -> _Batch:
-    """The batch of this step: a function of seed and step alone, so that a resumed run sees the same data."""
-    chosen = [examples[index] for index in _indices(examples, settings, step)]
-    width = max(len(example.token_ids) for example in chosen)
-    ids = torch.zeros((len(chosen), width), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, example in enumerate(chosen):
-        ids[row, : len(example.token_ids)] = torch.tensor(example.token_ids)
-        mask[row, : len(example.token_ids)] = 1
-    answers = torch.tensor([example.answer for example in chosen])
-    return _Batch(ids.to(device), mask.to(device), answers.to(device))
-
-
-def _indices(examples: Sequence[EncodedExample], settings: TrainSettings, step: int) -> list[int]:
-    """Shuffled, then sorted by length within a few batches, so that little is padding; the batches shuffled again."""
-    size = settings.batch_size
-    per_epoch = -(-len(examples) // size)
-    epoch, place = divmod(step, per_epoch)
-    rng = np.random.default_rng([settings.seed, 0, epoch])
-    order = rng.permutation(len(examples)).tolist()
-    batches: list[list[int]] = []
-    for start in range(0, len(order), size * _POOL):
-        pool = sorted(order[start : start + size * _POOL], key=lambda index: len(examples[index].token_ids))
-        parts = [pool[begin : begin + size] for begin in range(0, len(pool), size)]
-        batches += [parts[index] for index in rng.permutation(len(parts))]
-    return batches[place]
-
-
-def _losses(logits: torch.Tensor, batch: _Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean nats of all tokens, of the answers where they belong, and of the answers after every token of the prompt."""
-    log_probs = logits[:, :-1].log_softmax(dim=-1)
-    following = batch.ids[:, 1:]
-    real = batch.mask[:, 1:].bool()
-    token_loss = -log_probs.gather(2, following[..., None])[..., 0][real].mean()
-    answer = batch.ids.gather(1, batch.answers[:, None])
-    of_answer = -log_probs.gather(2, answer[:, None].expand(-1, log_probs.shape[1], 1))[..., 0]
-    places = torch.arange(log_probs.shape[1], device=logits.device)
-    return (
-        token_loss,
-        of_answer.gather(1, batch.answers[:, None] - 1).mean(),
-        of_answer[places < batch.answers[:, None]].mean(),
-    )

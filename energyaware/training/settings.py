@@ -9,13 +9,18 @@ from dataclasses import dataclass
 class EncodedExample:
     """One training sequence.
 
+    A decoder reads all of it; an encoder-decoder reads the prompt and writes the rest.
+
     Attributes:
         token_ids: prompt (its first token marks the beginning), answer and end of text.
         answer: index in `token_ids` of the answer's first token, at least 1.
+        answer_tokens: how many tokens, from the first of the answer on, are learnt as the answer: 1 where that one
+            decides, all with the end of text where the answer is free.
     """
 
     token_ids: tuple[int, ...]
     answer: int
+    answer_tokens: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,13 +20,16 @@ from filelock import FileLock, Timeout
 from energyaware.errors import ModelError
 from energyaware.examples import Dataset, Example
 from energyaware.models.catalogue import ModelSpec
-from energyaware.models.embedded import SHAPES, build
-from energyaware.models.loading import load_causal_lm, load_tokenizer
-from energyaware.models.tokenizer import extend_tokenizer, require_single_tokens, train_tokenizer
+from energyaware.models.embedded import MAX_TOKENS, SHAPES, build
+from energyaware.models.loading import load_model, load_tokenizer
+from energyaware.models.tokenizer import extend_tokenizer, grow_tokenizer, require_single_tokens, train_tokenizer
 from energyaware.paths import writable_dir
 from energyaware.progress import Progress, silent
-from energyaware.tasks.rca import Rca, evaluate, rca_for
+from energyaware.tasks.base import Chosen, Task, fit_task
+from energyaware.tasks.rca import Rca, evaluate
+from energyaware.tasks.registry import find_task
 from energyaware.training.loop import train
+from energyaware.training.losses import mean_answer_loss
 from energyaware.training.settings import EncodedExample, TrainSettings
 
 CODE_VERSION = 1
@@ -41,15 +45,37 @@ PRETRAIN = TrainSettings()
 FINETUNE = TrainSettings(epochs=6, batch_size=64, matrix_lr=0.02, other_lr=5e-3)
 """Settings with which a trained model learns another dataset."""
 
+MIX = TrainSettings(epochs=1, batch_size=64, matrix_lr=0.02, other_lr=4e-3, early_until=0.0)
+"""Settings with which a model that knows the embedded corpus learns all tasks."""
+
+MIX_EXAMPLES = 3000
+"""Most training examples of each task in the mix."""
+
+_PRETRAIN: MappingProxyType[str, TrainSettings] = MappingProxyType({})
+"""Families that learn the embedded corpus with settings of their own."""
+
+_VALIDATED = 200
+_RCA = "rca"
+
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One model to be made: what names it, and how to make and train it."""
+    """One model to be made: what names it, and how to make and train it.
+
+    Attributes:
+        label: begins the directory's name.
+        identity: everything that shapes the model, settings and code version excepted.
+        start: makes the untrained model and its tokenizer.
+        datasets: what it learns, by name.
+        examples: most training examples of each dataset; None takes all.
+        settings: of the training.
+    """
 
     label: str
     identity: dict[str, Any]
     start: Callable[[], tuple[Any, Any]]
-    dataset: Dataset
+    datasets: Mapping[str, Dataset]
+    examples: int | None
     settings: TrainSettings
 
 
@@ -58,13 +84,21 @@ def ensure_trained(
     dataset: Dataset,
     cache: Path,
     progress: Progress = silent,
-    settings: TrainSettings = PRETRAIN,
+    settings: TrainSettings | None = None,
     seed: int = 0,
 ) -> Path:
     """The directory of the embedded model `spec`, trained on `dataset`; trained now if it is not in `cache` yet.
 
     The directory holds what `save_pretrained` writes (safetensors), the tokenizer, and `energyaware.json`: what shaped
     the model, its last losses and its scores on the validation split.
+
+    Args:
+        spec: an embedded model.
+        dataset: of the task `rca`.
+        cache: where trained models are kept.
+        progress: called after each step.
+        settings: by default `pretrain_settings(spec)`.
+        seed: of the untrained weights.
 
     Raises:
         ModelError: `spec` is not embedded, or training failed.
@@ -95,7 +129,56 @@ def ensure_trained(
         )
         return model, tokenizer
 
-    return _ensure(_Job(spec.name, identity, start, dataset, settings), cache, progress)
+    identity |= _single(dataset)
+    job = _Job(spec.name, identity, start, {dataset.task: dataset}, None, settings or pretrain_settings(spec))
+    return _ensure(job, cache, progress)
+
+
+def ensure_multitask(
+    base: Path,
+    datasets: Mapping[str, Dataset],
+    cache: Path,
+    progress: Progress = silent,
+    settings: TrainSettings = MIX,
+    examples: int = MIX_EXAMPLES,
+) -> Path:
+    """The directory of the model in `base`, trained further on a mix of tasks; done now if it is not in `cache` yet.
+
+    Its tokenizer learns the frequent words of the new texts; those of `rca` are split as before.
+
+    Args:
+        base: a directory made by `ensure_trained`.
+        datasets: by task; with `rca` among them, what the base knows is repeated.
+        cache: where trained models are kept.
+        progress: called after each step.
+        settings: of the training.
+        examples: most training examples of each task.
+
+    Raises:
+        ModelError: `base` was not made by `ensure_trained`, or training failed.
+        TaskError: a dataset of an unknown task.
+        CacheError: `cache` cannot be written.
+    """
+    facts = _facts_of_base(base)
+    parts = dict(sorted(datasets.items()))
+    identity = {
+        "kind": "multitask",
+        "base": facts["hash"],
+        "datasets": {name: _single(dataset) | {"task": dataset.task} for name, dataset in parts.items()},
+        "examples": examples,
+    }
+
+    def start() -> tuple[Any, Any]:
+        tokenizer, model = load_tokenizer(base), load_model(base, dtype=torch.float32)
+        texts: dict[bool, list[str]] = {True: [], False: []}
+        for dataset in parts.values():
+            task = _task(dataset, tokenizer)
+            texts[dataset.task == _RCA] += [task.prompt(one) + task.answer(one) for one in dataset.train]
+        grown = grow_tokenizer(tokenizer, texts[False], known=texts[True])
+        _resize(model, grown)
+        return model, grown
+
+    return _ensure(_Job(str(facts["name"]), identity, start, parts, examples, settings), cache, progress)
 
 
 def ensure_finetuned(
@@ -111,49 +194,86 @@ def ensure_finetuned(
     Frequent words of the new texts, and its labels, get tokens of their own; other words are spelled in pieces.
 
     Args:
-        base: a directory made by `ensure_trained`.
+        base: a directory made by `ensure_trained` or `ensure_multitask`.
+        dataset: of any task.
+        cache: where trained models are kept.
+        progress: called after each step.
+        settings: of the training.
         name: what progress shows; by default the base's name.
 
     Raises:
         ModelError: `base` was not made by `ensure_trained`, or training failed.
         CacheError: `cache` cannot be written.
     """
-    facts = _read_facts(base)
-    if facts is None:
-        raise ModelError(f"{base} holds no model trained here ({FACTS_FILE} is missing)", "train it first")
-    label = name or str(facts["name"])
+    facts = _facts_of_base(base)
 
     def start() -> tuple[Any, Any]:
-        tokenizer, model = load_tokenizer(base), load_causal_lm(base, dtype=torch.float32)
-        task = Rca(dataset.labels)
-        extend_tokenizer(tokenizer, [task.prompt(example) for example in dataset.train], dataset.labels)
-        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        tokenizer, model = load_tokenizer(base), load_model(base, dtype=torch.float32)
+        if dataset.task == _RCA:
+            texts = [Rca(dataset.labels).prompt(example) for example in dataset.train]
+            extend_tokenizer(tokenizer, texts, dataset.labels)
+        else:
+            task = _task(dataset, tokenizer)
+            texts = [task.prompt(example) + task.answer(example) for example in dataset.train]
+            tokenizer = grow_tokenizer(tokenizer, texts)
+        _resize(model, tokenizer)
         return model, tokenizer
 
-    identity = {"kind": "finetuned", "base": facts["hash"]}
-    return _ensure(_Job(label, identity, start, dataset, settings), cache, progress)
+    identity = {"kind": "finetuned", "base": facts["hash"]} | _single(dataset)
+    if dataset.task != _RCA:  # left out for rca, whose models were cached before there were other tasks
+        identity["task"] = dataset.task
+    job = _Job(name or str(facts["name"]), identity, start, {dataset.task: dataset}, None, settings)
+    return _ensure(job, cache, progress)
 
 
-def encode_for_training(task: Rca, tokenizer: Any, examples: Sequence[Example]) -> list[EncodedExample]:
-    """Prompt, answer and end of text as one sequence each, with the place of the answer's first token."""
+def pretrain_settings(spec: ModelSpec) -> TrainSettings:
+    """How an embedded model of this family learns the embedded corpus."""
+    return _PRETRAIN.get(spec.family, PRETRAIN)
+
+
+def encode_for_training(task: Task, tokenizer: Any, examples: Sequence[Example]) -> list[EncodedExample]:
+    """Prompt, answer and end of text as one sequence each, with the place of the answer.
+
+    Where a label is chosen by its first token, that token alone is learnt as the answer. What is longer than
+    `MAX_TOKENS` is cut: the answer at its end, to no less than half of that; the prompt in front, since questions stand
+    at its end.
+
+    Args:
+        task: fitted to the dataset and the tokenizer.
+    """
+    by_first_token = isinstance(task.decoding, Chosen) and bool(task.decoding.labels)
     encoded = []
     for example in examples:
         prompt = list(tokenizer(task.prompt(example))["input_ids"])
-        answer = list(tokenizer(task.answer(example), add_special_tokens=False)["input_ids"])
-        encoded.append(EncodedExample((*prompt, *answer, tokenizer.eos_token_id), len(prompt)))
+        answer = [*tokenizer(task.answer(example), add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        answer = answer[: max(MAX_TOKENS // 2, MAX_TOKENS - len(prompt))]
+        surplus = max(0, len(prompt) + len(answer) - MAX_TOKENS)
+        if surplus:
+            prompt = [prompt[0], *prompt[1 + surplus :]]
+        encoded.append(EncodedExample((*prompt, *answer), len(prompt), 1 if by_first_token else len(answer)))
     return encoded
 
 
+def _task(dataset: Dataset, tokenizer: Any) -> Task:
+    """The task of a dataset, as this tokenizer can answer it."""
+    return fit_task(find_task(dataset.task), dataset, tokenizer)
+
+
+def _single(dataset: Dataset) -> dict[str, Any]:
+    """What of a dataset shapes a model."""
+    return {"dataset": dataset.fingerprint, "labels": dataset.labels}
+
+
+def _resize(model: Any, tokenizer: Any) -> None:
+    """Give the model an embedding for every token; new ones are drawn with a fixed seed."""
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+
+
 def _ensure(job: _Job, cache: Path, progress: Progress) -> Path:
-    identity = job.identity | {
-        "code_version": CODE_VERSION,
-        "dataset": job.dataset.fingerprint,
-        "labels": job.dataset.labels,
-        "settings": _shaping(job.settings),
-    }
+    identity = job.identity | {"code_version": CODE_VERSION, "settings": _shaping(job.settings)}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     models = writable_dir(cache / "models", "cache")
     place = models / f"{job.label}-{key[:16]}"
@@ -169,15 +289,17 @@ def _make(job: _Job, place: Path, identity: dict[str, Any], key: str, progress: 
     work = place.with_name(f"{place.name}.training")
     work.mkdir(exist_ok=True)
     model, tokenizer = job.start()
-    task = rca_for(job.dataset, tokenizer)
-    examples = encode_for_training(task, tokenizer, job.dataset.train)
+    examples: list[EncodedExample] = []
+    for dataset in job.datasets.values():
+        examples += encode_for_training(_task(dataset, tokenizer), tokenizer, dataset.train[: job.examples])
     report = train(model, examples, job.settings, work, progress, f"training {job.label}")
+    scores = {name: _validation(model, tokenizer, dataset) for name, dataset in job.datasets.items()}
     facts = {
         "name": job.label,
         "hash": key,
         "identity": identity,
         "report": asdict(report),
-        "validation": _validation(model, tokenizer, job.dataset),
+        "validation": scores if len(scores) > 1 else next(iter(scores.values())),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
@@ -192,10 +314,21 @@ def _make(job: _Job, place: Path, identity: dict[str, Any], key: str, progress: 
 
 
 def _validation(model: Any, tokenizer: Any, dataset: Dataset) -> dict[str, float] | None:
+    """Scores on (the beginning of) the validation split: of `rca` as it is scored later, else nats per answer token."""
     if not dataset.validation:
         return None
-    scores = evaluate(model, tokenizer, dataset, dataset.validation, batch_size=64)
-    return {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "nll": scores.mean_nll}
+    if dataset.task == _RCA:
+        scores = evaluate(model, tokenizer, dataset, dataset.validation, batch_size=64)
+        return {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "nll": scores.mean_nll}
+    held_out = encode_for_training(_task(dataset, tokenizer), tokenizer, dataset.validation[:_VALIDATED])
+    return {"answer_nll": mean_answer_loss(model, held_out)}
+
+
+def _facts_of_base(base: Path) -> dict[str, Any]:
+    facts = _read_facts(base)
+    if facts is None:
+        raise ModelError(f"{base} holds no model trained here ({FACTS_FILE} is missing)", "train it first")
+    return facts
 
 
 def _shaping(settings: TrainSettings) -> dict[str, Any]:

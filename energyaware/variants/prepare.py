@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from energyaware.data.simulator import network_corpus
 from energyaware.examples import Dataset
 from energyaware.models.catalogue import ModelSpec
 from energyaware.models.fingerprint import weights_fingerprint
+from energyaware.models.hub import cached_snapshot
 from energyaware.progress import Progress, silent
-from energyaware.variants.embedded import ensure_finetuned, ensure_trained
+from energyaware.variants.embedded import ensure_finetuned, ensure_multitask, ensure_trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,13 @@ class PreparedModel:
 
     Attributes:
         source: directory or Hugging Face id.
-        fingerprint: SHA-256 of its weights, None where they are not local yet.
+        fingerprint: SHA-256 of its weights, of a cached hub model its commit; None where they are not local yet.
+        revision: git revision, where `source` is a Hugging Face id with one.
     """
 
     source: str
     fingerprint: str | None
+    revision: str | None = None
 
 
 def prepare(spec: ModelSpec, dataset: Dataset, cache: Path, progress: Progress = silent) -> PreparedModel:
@@ -31,12 +35,46 @@ def prepare(spec: ModelSpec, dataset: Dataset, cache: Path, progress: Progress =
 
     Raises:
         ModelError: training failed.
+        TaskError: the dataset is of an unknown task.
         CacheError: the cache cannot be written.
     """
     if not spec.embedded:
-        return PreparedModel(str(spec.path or spec.hub_id), weights_fingerprint(spec.path) if spec.path else None)
+        return _as_it_is(spec)
     corpus = network_corpus()
     folder = ensure_trained(spec, corpus, cache, progress)
     if dataset.fingerprint != corpus.fingerprint:
         folder = ensure_finetuned(folder, dataset, cache, progress)
+    return _trained(folder)
+
+
+def prepare_multitask(
+    spec: ModelSpec, datasets: Mapping[str, Dataset], cache: Path, progress: Progress = silent
+) -> PreparedModel:
+    """Make `spec` ready for all of `datasets` at once: an embedded model learns causes first, then the mix of tasks.
+
+    Args:
+        datasets: by task; the embedded corpus stands in where `rca` is not among them.
+
+    Raises:
+        ModelError: training failed.
+        TaskError: a dataset is of an unknown task.
+        CacheError: the cache cannot be written.
+    """
+    if not spec.embedded:
+        return _as_it_is(spec)
+    corpus = network_corpus()
+    base = ensure_trained(spec, corpus, cache, progress)
+    return _trained(ensure_multitask(base, {corpus.task: corpus} | dict(datasets), cache, progress))
+
+
+def _as_it_is(spec: ModelSpec) -> PreparedModel:
+    if spec.path is not None:
+        return PreparedModel(str(spec.path), weights_fingerprint(spec.path))
+    hub_id = str(spec.hub_id)
+    snapshot = cached_snapshot(hub_id, spec.revision)
+    # The hub names a snapshot's folder after its commit.
+    return PreparedModel(hub_id, f"commit {snapshot.name}" if snapshot else None, spec.revision)
+
+
+def _trained(folder: Path) -> PreparedModel:
     return PreparedModel(str(folder), weights_fingerprint(folder))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from energyaware.errors import ModelError
 from energyaware.models.catalogue import CATALOGUE, find
+from energyaware.models.embedded import build
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
@@ -13,18 +16,82 @@ def test_catalogue_names_are_found_and_fit_into_ids(name):
     assert not set(name) & set("%:/ ")
 
 
-def test_embedded_models_need_no_hub():
-    assert {name for name, spec in CATALOGUE.items() if spec.embedded} == {
-        "tiny-gpt2",
-        "mini-gpt2",
-        "tiny-mistral",
-        "mini-mistral",
-    }
+@pytest.mark.parametrize("family", ["gpt2", "gpt-neo", "gpt-j", "falcon", "mistral", "t5", "llama"])
+def test_every_architecture_comes_from_the_hub_and_in_two_embedded_sizes(family):
+    of_family = [spec for spec in CATALOGUE.values() if spec.family == family]
+    assert any(spec.hub_id for spec in of_family)
+    assert {"tiny", "mini"} <= {spec.size for spec in of_family if spec.embedded}
+
+
+@pytest.mark.parametrize("family", ["gpt2", "mistral"])
+def test_the_ladders_rise_in_four_steps(family):
+    ladder = [spec for spec in CATALOGUE.values() if spec.family == family and spec.embedded]
+    assert [spec.size for spec in ladder] == ["nano", "tiny", "mini", "base"]
+    assert all(2 * small.parameters < large.parameters for small, large in itertools.pairwise(ladder))
+
+
+def test_every_entry_has_its_terms_and_only_llama_is_gated():
+    assert all(spec.licence and spec.parameters for spec in CATALOGUE.values())
+    assert {spec.name for spec in CATALOGUE.values() if spec.gated} == {"llama-3.2-1b", "llama-3.2-3b"}
 
 
 def test_gpt_j_is_pinned_to_the_revision_with_safetensors():
     assert find("gpt-j-6b").revision == "refs/pr/40"
     assert find("EleutherAI/gpt-j-6b") == find("gpt-j-6b")
+
+
+def hub_config(name):
+    """The published configuration, as far as it shapes the model; what is not given is transformers' default."""
+    import transformers
+
+    return {
+        "gpt2": lambda: transformers.GPT2Config(),
+        "gpt-neo-2.7b": lambda: transformers.GPTNeoConfig(
+            hidden_size=2560, num_layers=32, num_heads=20, attention_types=[[["global", "local"], 16]]
+        ),
+        "gpt-j-6b": lambda: transformers.GPTJConfig(),
+        "falcon-7b": lambda: transformers.FalconConfig(),
+        "mistral-7b": lambda: transformers.MistralConfig(),
+        "t5-3b": lambda: transformers.T5Config(d_model=1024, d_kv=128, d_ff=16384, num_layers=24, num_heads=32),
+        "llama-3.2-1b": lambda: transformers.LlamaConfig(
+            vocab_size=128256,
+            hidden_size=2048,
+            intermediate_size=8192,
+            num_hidden_layers=16,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+            head_dim=64,
+            tie_word_embeddings=True,
+        ),
+        "llama-3.2-3b": lambda: transformers.LlamaConfig(
+            vocab_size=128256,
+            hidden_size=3072,
+            intermediate_size=8192,
+            num_hidden_layers=28,
+            num_attention_heads=24,
+            num_key_value_heads=8,
+            head_dim=128,
+            tie_word_embeddings=True,
+        ),
+    }[name]()
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_parameters_are_counted_on_the_architecture(name):
+    import torch
+    import transformers
+
+    spec = CATALOGUE[name]
+    with torch.device("meta"):
+        if spec.embedded:
+            model = build(spec, 2048, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+        else:
+            config = hub_config(name)
+            seq2seq = config.is_encoder_decoder
+            auto = transformers.AutoModelForSeq2SeqLM if seq2seq else transformers.AutoModelForCausalLM
+            model = auto.from_config(config)
+    model.tie_weights()
+    assert sum(parameter.numel() for parameter in model.parameters()) == spec.parameters
 
 
 def test_any_hub_id_is_taken():

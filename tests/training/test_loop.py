@@ -5,7 +5,16 @@ import itertools
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTJConfig,
+    GPTJForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from energyaware.errors import ModelError
 from energyaware.training.checkpoint import FILE
@@ -41,6 +50,28 @@ def mistral():
     return MistralForCausalLM(config)
 
 
+def t5():
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=32,
+        d_model=32,
+        d_kv=16,
+        d_ff=64,
+        num_layers=1,
+        num_heads=2,
+        dropout_rate=0,
+        pad_token_id=0,
+        eos_token_id=3,
+        decoder_start_token_id=0,
+    )
+    return T5ForConditionalGeneration(config)
+
+
+def untied_gpt_j():
+    config = GPTJConfig(vocab_size=32, n_positions=16, n_embd=32, n_layer=1, n_head=2, rotary_dim=4)
+    return GPTJForCausalLM(config)
+
+
 class KilledError(Exception):
     pass
 
@@ -53,7 +84,7 @@ def kill_at(step):
     return progress
 
 
-@pytest.mark.parametrize("make", [gpt2, mistral])
+@pytest.mark.parametrize("make", [gpt2, mistral, t5])
 def test_it_learns(make, tmp_path):
     model = make()
     report = train(model, EXAMPLES, dataclasses.replace(SETTINGS, epochs=20, checkpoint_s=1e9), tmp_path)
@@ -63,7 +94,7 @@ def test_it_learns(make, tmp_path):
     assert not model.training
 
 
-@pytest.mark.parametrize("make", [gpt2, mistral])
+@pytest.mark.parametrize("make", [gpt2, mistral, t5])
 @pytest.mark.parametrize("step", [2, 5, 9])
 def test_a_killed_run_ends_in_the_same_weights(make, step, tmp_path):
     (tmp_path / "a").mkdir()
@@ -127,7 +158,7 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
         train(model, EXAMPLES, SETTINGS, tmp_path)
 
 
-@pytest.mark.parametrize("make", [gpt2, mistral])
+@pytest.mark.parametrize("make", [gpt2, mistral, t5, untied_gpt_j])
 def test_every_parameter_has_one_optimizer_and_embeddings_are_adams(make):
     model = make()
     muon, adam = make_optimizers(model, SETTINGS)
@@ -136,6 +167,7 @@ def test_every_parameter_has_one_optimizer_and_embeddings_are_adams(make):
     assert not in_muon & in_adam
     assert in_muon | in_adam == {id(p) for p in model.parameters()}
     assert id(model.get_input_embeddings().weight) in in_adam
+    assert id(model.get_output_embeddings().weight) in in_adam
     assert all(p.ndim == 2 for group in muon.param_groups for p in group["params"])
 
 
@@ -165,3 +197,18 @@ def test_bf16_training_is_reported(monkeypatch, tmp_path):
     model = gpt2()
     assert train(model, EXAMPLES, SETTINGS, tmp_path).dtype == "bf16"
     assert model.dtype == torch.float32
+
+
+# Two prompts, each with an answer of three tokens and the end of the text.
+LONG = [EncodedExample((1, 10 + n % 2, 20, 5 + n % 2, 6, 7 + n % 2, 3), 3, 4) for n in range(16)]
+
+
+@pytest.mark.parametrize("make", [gpt2, mistral, t5])
+def test_an_answer_of_several_tokens_is_learnt_to_its_end(make, tmp_path):
+    model = make()
+    train(model, LONG, TrainSettings(epochs=40, batch_size=8, early_until=0.0), tmp_path)
+    for example in LONG[:2]:
+        prompt = torch.tensor([example.token_ids[:3]])
+        written = model.generate(prompt, max_new_tokens=8, do_sample=False, pad_token_id=0, eos_token_id=3)
+        skipped = 1 if model.config.is_encoder_decoder else 3
+        assert tuple(written[0, skipped:].tolist()) == example.token_ids[3:]

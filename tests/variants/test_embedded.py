@@ -13,13 +13,16 @@ from energyaware.errors import ModelError
 from energyaware.examples import Dataset, Example
 from energyaware.models.catalogue import ModelSpec, find
 from energyaware.models.embedded import Shape
-from energyaware.models.loading import load_causal_lm, load_tokenizer
-from energyaware.tasks.rca import evaluate, rca_for
+from energyaware.models.loading import load_model, load_tokenizer
+from energyaware.tasks import evaluation
+from energyaware.tasks.rca import Rca, evaluate, rca_for
+from energyaware.tasks.registry import find_task
 from energyaware.training.settings import TrainSettings
 from energyaware.variants import embedded
 
 SPEC = ModelSpec("nano-gpt2", "gpt2", "nano")
 SETTINGS = TrainSettings(epochs=1, batch_size=16, checkpoint_s=0.0)
+T5 = ModelSpec("nano-t5", "t5", "nano")
 REAL = Dataset(
     "real",
     "1" * 64,
@@ -45,13 +48,43 @@ def corpus():
     return network_corpus(0, train=64, validation=8, test=8)
 
 
+@pytest.fixture(scope="module")
+def tasks(corpus):
+    """The task `rca` and a question answered with two words."""
+    towns = ("birchwood", "alderman", "larchfield")
+    questions = tuple(
+        Example(f"q{n}", f"ticket {n} from {towns[n % 3]}", f"near {towns[n % 3]}", question="where?")
+        for n in range(48)
+    )
+    return {"rca": corpus, "qa": Dataset("where", "3" * 64, (), questions, questions[:6], (), task="qa")}
+
+
 @pytest.fixture
 def trained(corpus, tmp_path):
     return embedded.ensure_trained(SPEC, corpus, tmp_path, settings=SETTINGS)
 
 
+def test_keys_of_models_trained_before_there_were_other_tasks_have_not_changed(monkeypatch, tmp_path):
+    """Whoever upgrades trains nothing anew."""
+    monkeypatch.undo()
+    made = []
+    monkeypatch.setattr(embedded, "_make", lambda job, place, *rest: made.append(place.name))
+    corpus = Dataset("network", "f" * 64, ("a", "b"), (), (), ())
+    embedded.ensure_trained(find("tiny-gpt2"), corpus, tmp_path)
+    embedded.ensure_trained(find("mini-mistral"), corpus, tmp_path)
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / embedded.FACTS_FILE).write_text('{"name": "tiny-gpt2", "hash": "0123"}')
+    embedded.ensure_finetuned(base, REAL, tmp_path)
+    assert made == [
+        "tiny-gpt2-0d0d061c71bf5138",
+        "mini-mistral-8539a85c2a53592d",
+        "tiny-gpt2-cac2873b75f0cb2a",
+    ]
+
+
 def test_trained_model_loads_and_answers(trained, corpus):
-    model, tokenizer = load_causal_lm(trained, dtype=torch.float32), load_tokenizer(trained)
+    model, tokenizer = load_model(trained, dtype=torch.float32), load_tokenizer(trained)
     assert not rca_for(corpus, tokenizer).letters
     assert len(evaluate(model, tokenizer, corpus, corpus.test, 4).correct) == len(corpus.test)
     assert model.config.eos_token_id == tokenizer.eos_token_id
@@ -150,7 +183,7 @@ def test_only_embedded_models_are_trained(corpus, tmp_path):
 def test_finetuning_learns_new_words_and_labels(trained, tmp_path):
     settings = dataclasses.replace(SETTINGS, epochs=15)
     place = embedded.ensure_finetuned(trained, REAL, tmp_path / "ft", settings=settings)
-    model, tokenizer = load_causal_lm(place, dtype=torch.float32), load_tokenizer(place)
+    model, tokenizer = load_model(place, dtype=torch.float32), load_tokenizer(place)
     assert len(tokenizer) == model.get_input_embeddings().num_embeddings
     assert len(tokenizer) > len(load_tokenizer(trained))
     assert evaluate(model, tokenizer, REAL, REAL.train, 8).accuracy > 0.9
@@ -160,3 +193,93 @@ def test_finetuning_learns_new_words_and_labels(trained, tmp_path):
 def test_finetuning_needs_a_model_trained_here(tmp_path):
     with pytest.raises(ModelError, match="holds no model trained here"):
         embedded.ensure_finetuned(tmp_path, REAL, tmp_path)
+
+
+def test_an_encoder_decoder_learns_causes_too(corpus, tmp_path):
+    place = embedded.ensure_trained(T5, corpus, tmp_path, settings=SETTINGS)
+    model, tokenizer = load_model(place, dtype=torch.float32), load_tokenizer(place)
+    assert model.config.is_encoder_decoder
+    assert len(evaluate(model, tokenizer, corpus, corpus.test, 4).correct) == len(corpus.test)
+
+
+def answers_questions(model, tokenizer, examples):
+    """Whether a decoder answers rightly, and whether an encoder-decoder, which learns to copy later, answers at all."""
+    quality = evaluation.evaluate(model, tokenizer, find_task("qa"), examples).quality
+    return quality["token_f1"] > 0.4 if model.config.is_encoder_decoder else quality["exact_match"] > 0.9
+
+
+@pytest.mark.parametrize("spec", [SPEC, T5], ids=["gpt2", "t5"])
+def test_the_mix_teaches_a_new_task_and_keeps_the_old_one(spec, corpus, tasks, tmp_path):
+    base = embedded.ensure_trained(spec, corpus, tmp_path, settings=SETTINGS)
+    settings = TrainSettings(epochs=30, batch_size=16, early_until=0.0)
+    place = embedded.ensure_multitask(base, tasks, tmp_path, settings=settings, examples=32)
+    model, tokenizer = load_model(place, dtype=torch.float32), load_tokenizer(place)
+    old = load_tokenizer(base)
+    for example in corpus.train:
+        prompt = Rca(corpus.labels).prompt(example)
+        assert tokenizer(prompt)["input_ids"] == old(prompt)["input_ids"]
+    assert len(tokenizer) == model.get_input_embeddings().num_embeddings
+    assert answers_questions(model, tokenizer, tasks["qa"].train)
+    if not model.config.is_encoder_decoder:
+        assert evaluate(model, tokenizer, corpus, corpus.train[:32], 8).accuracy > 0.5
+    facts = json.loads((place / embedded.FACTS_FILE).read_text())
+    assert facts["name"] == spec.name
+    assert facts["validation"]["qa"]["answer_nll"] > 0
+    assert 0 <= facts["validation"]["rca"]["accuracy"] <= 1
+    assert embedded.ensure_multitask(base, tasks, tmp_path, settings=settings, examples=32) == place
+
+
+@pytest.mark.parametrize("change", ["examples", "settings", "dataset", "task", "datasets", "base"])
+def test_whatever_shapes_the_mix_changes_its_directory(trained, tasks, change, monkeypatch):
+    made = []
+    monkeypatch.setattr(embedded, "_make", lambda job, place, *rest: made.append(place))
+    base, examples, settings, datasets = trained, 8, SETTINGS, dict(tasks)
+    embedded.ensure_multitask(base, datasets, trained.parent.parent, settings=settings, examples=examples)
+    if change == "examples":
+        examples = 9
+    elif change == "settings":
+        settings = dataclasses.replace(SETTINGS, matrix_lr=0.01)
+    elif change == "dataset":
+        datasets["qa"] = dataclasses.replace(datasets["qa"], fingerprint="4" * 64)
+    elif change == "task":
+        datasets["qa"] = dataclasses.replace(datasets["qa"], task="response")
+    elif change == "datasets":
+        del datasets["rca"]
+    else:
+        base = trained.with_name("other")
+        base.mkdir()
+        (base / embedded.FACTS_FILE).write_text('{"name": "nano-gpt2", "hash": "ff"}')
+    embedded.ensure_multitask(base, datasets, trained.parent.parent, settings=settings, examples=examples)
+    assert len({*made}) == 2
+
+
+def test_the_order_of_the_datasets_shapes_nothing(trained, tasks, monkeypatch):
+    made = []
+    monkeypatch.setattr(embedded, "_make", lambda job, place, *rest: made.append(place))
+    for datasets in (tasks, dict(reversed(tasks.items()))):
+        embedded.ensure_multitask(trained, datasets, trained.parent.parent)
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("spec", [SPEC, T5], ids=["gpt2", "t5"])
+def test_finetuning_on_another_task(spec, corpus, tasks, tmp_path):
+    base = embedded.ensure_trained(spec, corpus, tmp_path, settings=SETTINGS)
+    settings = TrainSettings(epochs=30, batch_size=16, early_until=0.0)
+    place = embedded.ensure_finetuned(base, tasks["qa"], tmp_path, settings=settings)
+    model, tokenizer = load_model(place, dtype=torch.float32), load_tokenizer(place)
+    assert answers_questions(model, tokenizer, tasks["qa"].train)
+
+
+def test_what_is_too_long_is_cut_in_front_of_the_question_and_behind_the_answer(trained):
+    tokenizer, task = load_tokenizer(trained), find_task("qa")
+    long = Example("x", "a b c d " * 400, "yes " * 400, question="is it so?")
+    (found,) = embedded.encode_for_training(task, tokenizer, [long])
+    assert len(found.token_ids) == 512
+    assert found.token_ids[0] == tokenizer.bos_token_id
+    assert found.answer == 256
+    asked = tokenizer(task.prompt(long))["input_ids"]
+    assert list(found.token_ids[1:256]) == asked[-255:]
+    short = dataclasses.replace(long, label="yes")
+    (found,) = embedded.encode_for_training(task, tokenizer, [short])
+    assert found.token_ids[-1] == tokenizer.eos_token_id
+    assert len(found.token_ids) == 512
