@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -65,6 +66,31 @@ def linear_maps(model: nn.Module) -> tuple[LinearMap, ...]:
     return maps
 
 
+def maps_in(block: nn.Module, prefix: str) -> tuple[LinearMap, ...]:
+    """The linear maps of one block, named `prefix.…`; empty where it has none."""
+    return tuple(
+        LinearMap(".".join(filter(None, (prefix, name))), module)
+        for name, module in block.named_modules()
+        if _is_linear(module)
+    )
+
+
+def quantized_as(module: nn.Module) -> str | None:
+    """`int8`, `nf4` or `fp4` for a module that holds weights quantized by bitsandbytes or torchao, else None."""
+    weight: Any = getattr(module, "weight", None)
+    # By class name: these modules exist only where bitsandbytes does, and asking must not need it.
+    if type(weight).__name__ == "Int8Params" and weight.dtype == torch.int8:
+        return "int8"
+    if type(weight).__name__ == "Params4bit" and weight.quant_state is not None:
+        return str(weight.quant_state.quant_type)
+    return "int8" if is_torchao(module) else None
+
+
+def is_torchao(module: nn.Module) -> bool:
+    """Whether the module's weight is torchao's int8 tensor."""
+    return type(getattr(module, "weight", None)).__name__ == "Int8Tensor"
+
+
 def convert_to_linear(model: nn.Module) -> tuple[str, ...]:
     """Replace every `Conv1D` and every subclass of `nn.Linear` in the blocks by a plain `nn.Linear`, in place.
 
@@ -80,7 +106,7 @@ def convert_to_linear(model: nn.Module) -> tuple[str, ...]:
     replaced = []
     for linear_map in linear_maps(model):
         module = linear_map.module
-        if type(module) is nn.Linear or not linear_map.weight.is_floating_point():
+        if type(module) is nn.Linear or quantized_as(module) is not None:
             continue
         plain = _plain_linear(linear_map)
         if not isinstance(module, Conv1D) and not _same_map(module, plain):

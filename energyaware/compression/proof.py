@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from energyaware.compression.linear import LinearMap, block_lists, linear_maps
-from energyaware.compression.quantization import quantized_as
+from energyaware.compression.linear import LinearMap, block_lists, is_torchao, linear_maps, quantized_as
 from energyaware.errors import CompressionError
 
 
@@ -36,11 +35,32 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class LogitChange:
+    """How far a model's answers moved from the fp32 dense model's on the same inputs.
+
+    Attributes:
+        max_error: largest absolute difference of a logit.
+        flips: positions whose most likely class is another one.
+        positions: positions compared.
+    """
+
+    max_error: float
+    flips: int
+    positions: int
+
+    @property
+    def flip_rate(self) -> float:
+        """`flips` over `positions`."""
+        return self.flips / self.positions
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """What a compression did to the linear maps of the blocks.
 
     Attributes:
-        weights_changed: weights that were zeroed, removed, or are stored in another type than before.
+        weights_changed: weights that were zeroed, removed, or are stored in another type than before. What SparseGPT
+            adds to the weights that stay is not counted.
         weights_total: weights before.
         zeros: weights stored as exactly zero, after.
         stored_bytes: bytes of all weights of the model as stored, after.
@@ -48,6 +68,7 @@ class Proof:
         blocks_before: transformer blocks before.
         blocks_after: transformer blocks after.
         weight_dtypes: distinct dtypes of the linear maps, after.
+        logits: distance from the fp32 dense model, None where it was not measured.
     """
 
     weights_changed: int
@@ -58,6 +79,7 @@ class Proof:
     blocks_before: int
     blocks_after: int
     weight_dtypes: tuple[str, ...]
+    logits: LogitChange | None = None
 
     @property
     def share_changed(self) -> float:
@@ -99,6 +121,32 @@ def prove(before: Snapshot, after: Snapshot, stored_bytes: int) -> Proof:
     )
 
 
+def compare_logits(reference: torch.Tensor, candidate: torch.Tensor) -> LogitChange:
+    """Compare the answers of two models to the same inputs.
+
+    Args:
+        reference: logits of the fp32 dense model, … × classes.
+        candidate: logits of the compressed one, of the same shape, in any dtype.
+
+    Raises:
+        CompressionError: other shapes, nothing to compare, or logits that are NaN or infinite.
+    """
+    if reference.shape != candidate.shape or not reference.numel():
+        raise CompressionError(
+            f"logits of shapes {tuple(reference.shape)} and {tuple(candidate.shape)} cannot be compared",
+            "give both models the same, non-empty inputs",
+        )
+    expected, found = reference.float().cpu(), candidate.float().cpu()
+    for name, logits in (("dense", expected), ("compressed", found)):
+        if not bool(torch.isfinite(logits).all()):
+            raise CompressionError(
+                f"the {name} model gives logits that are NaN or infinite",
+                "choose another precision (bf16 has the range of fp32) or another pruning",
+            )
+    flips = expected.argmax(dim=-1) != found.argmax(dim=-1)
+    return LogitChange(float((expected - found).abs().max()), int(flips.sum()), flips.numel())
+
+
 def require_change(proof: Proof, after: Snapshot, what: str) -> None:
     """Refuse a compression that left every linear map as it was.
 
@@ -137,12 +185,17 @@ def require_dtype(after: Snapshot, dtype: str) -> None:
 def _weights_changed(old: StoredMap, new: StoredMap | None, same_blocks: bool) -> int:
     if new is None or new.dtype != old.dtype:
         return old.weights
-    return max(new.zeros - old.zeros, 0) if same_blocks else 0
+    # Where the matrix shrank, what it lost counts, not the zeros that went with it.
+    gone = old.weights - new.weights
+    return (gone or max(new.zeros - old.zeros, 0)) if same_blocks else 0
 
 
 def _stored(linear_map: LinearMap) -> StoredMap:
     precision = quantized_as(linear_map.module)
     weight = linear_map.weight
+    if is_torchao(linear_map.module):
+        codes: torch.Tensor = getattr(linear_map.module.weight, "qdata")  # noqa: B009
+        return StoredMap(linear_map.name, "int8", codes.numel(), int((codes == 0).sum()))
     if precision in ("nf4", "fp4"):
         state: Any = getattr(linear_map.module.weight, "quant_state")  # noqa: B009
         return StoredMap(linear_map.name, precision, state.shape.numel(), _four_bit_zeros(weight, state))

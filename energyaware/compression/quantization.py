@@ -1,19 +1,56 @@
-"""Quantization through bitsandbytes: configs for `from_pretrained`, what was really quantized, what really computes."""
+"""Quantized precisions: what each name stands for, what was really quantized, and what really computes."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from energyaware.compression.linear import linear_maps
+from energyaware.compression.linear import is_torchao, linear_maps, quantized_as
 from energyaware.errors import CompressionError
 
-QUANTIZED = ("int8", "nf4", "fp4")
 INT8_THRESHOLD = 6.0
 """Default outlier threshold of LLM.int8 (Dettmers et al. 2022) and of transformers; 0.0 is the fast path without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What a quantized precision's name stands for.
+
+    Attributes:
+        library: who quantizes and computes.
+        stored: what the weights are stored in: `int8`, `nf4` or `fp4`.
+        int8_threshold: outlier threshold of bitsandbytes' int8, None elsewhere.
+        double_quant: whether the 4-bit scales are quantized too (QLoRA, Dettmers et al. 2023).
+        dynamic: torchao only: activations are quantized to int8 token by token, so integers are multiplied; else the
+            weights are expanded and multiplied in the activations' dtype.
+    """
+
+    library: Literal["bitsandbytes", "torchao"]
+    stored: str
+    int8_threshold: float | None = None
+    double_quant: bool = False
+    dynamic: bool = False
+
+
+SCHEMES: Mapping[str, Scheme] = MappingProxyType(
+    {
+        "int8": Scheme("bitsandbytes", "int8", int8_threshold=INT8_THRESHOLD),
+        "nf4": Scheme("bitsandbytes", "nf4"),
+        "fp4": Scheme("bitsandbytes", "fp4"),
+        "int8fast": Scheme("bitsandbytes", "int8", int8_threshold=0.0),
+        "nf4dq": Scheme("bitsandbytes", "nf4", double_quant=True),
+        "int8wo": Scheme("torchao", "int8"),
+        "int8dyn": Scheme("torchao", "int8", dynamic=True),
+    }
+)
+QUANTIZED = tuple(SCHEMES)
+_CONFIGURED = ("int8", "nf4", "fp4")
 
 # bitsandbytes' packed 4-bit CPU kernel works on tiles of 32 outputs and on whole blocks of 64 inputs.
 _PACKED_OUTPUTS = 32
@@ -40,8 +77,8 @@ def quantization_config(
     Raises:
         CompressionError: unknown precision, negative threshold, or bitsandbytes is not installed.
     """
-    if precision not in QUANTIZED:
-        raise CompressionError(f"{precision!r} is not a quantized precision", f"use one of: {', '.join(QUANTIZED)}")
+    if precision not in _CONFIGURED:
+        raise CompressionError(f"{precision!r} is not a quantized precision", f"use one of: {', '.join(_CONFIGURED)}")
     if not int8_threshold >= 0:
         raise CompressionError(f"int8 threshold {int8_threshold} is negative", "use 6.0, or 0.0 for the fast path")
     try:
@@ -76,28 +113,18 @@ def require_quantized(model: nn.Module, precision: str) -> None:
     if skipped:
         shown = ", ".join(skipped[:4]) + (f" and {len(skipped) - 4} more" if len(skipped) > 4 else "")
         raise CompressionError(
-            f"bitsandbytes left {len(skipped)} modules without {precision}: {shown}",
+            f"{len(skipped)} modules were left without {precision}: {shown}",
             "choose another precision for this model",
         )
-
-
-def quantized_as(module: nn.Module) -> str | None:
-    """`int8`, `nf4` or `fp4` for a bitsandbytes module that holds quantized weights, else None."""
-    weight: Any = getattr(module, "weight", None)
-    # By class name: these modules exist only where bitsandbytes does, and asking must not need it.
-    if type(weight).__name__ == "Int8Params" and weight.dtype == torch.int8:
-        return "int8"
-    if type(weight).__name__ == "Params4bit" and weight.quant_state is not None:
-        return str(weight.quant_state.quant_type)
-    return None
 
 
 def kernel_dtype(model: nn.Module) -> str | None:
     """The dtype in which the model's quantized modules really multiply, or None where none is quantized.
 
     int8: `int8` where the device has integer kernels, else `fp32` (bitsandbytes converts back on a CPU without
-    AVX-512). 4 bit: on a CPU with AVX512-bf16 bitsandbytes computes in bf16 whatever was asked; elsewhere in the
-    module's compute dtype. Different answers within one model are joined by `+`.
+    AVX-512); torchao's weight-only int8 in the activations' dtype. 4 bit: on a CPU with AVX512-bf16 bitsandbytes
+    computes in bf16 whatever was asked; elsewhere in the module's compute dtype. Different answers within one model are
+    joined by `+`.
     """
     found = {
         _module_kernel_dtype(linear_map.module)
@@ -136,6 +163,10 @@ def silence_cast_warning() -> None:
 
 
 def _module_kernel_dtype(module: Any) -> str:
+    if is_torchao(module):
+        if module.weight.act_quant_kwargs is not None:
+            return "int8"
+        return {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[module.weight.dtype]
     if quantized_as(module) == "int8":
         if module.weight.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() != "AVX512":
             return "fp32"

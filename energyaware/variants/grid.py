@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from energyaware.errors import CompressionError
 from energyaware.records import Variant
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8", "nf4", "fp4")
-_MASKS = ("magnitude",)
-_STRUCTURES = ("depth",)
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "nf4", "fp4", "int8fast", "nf4dq", "int8wo", "int8dyn")
+"""`int8fast` is bitsandbytes' int8 without the search for outliers, `nf4dq` nf4 with quantized scales, `int8wo` and
+`int8dyn` are torchao's weight-only and dynamic int8; see `energyaware.compression.quantization.SCHEMES`."""
 
-_EXAMPLES = "dense, magnitude-50, 2of4, 4of8, depth-50"
+CALIBRATED = ("wanda", "sparsegpt")
+"""Methods that need calibration data."""
+
+_MASKS = ("magnitude", *CALIBRATED)
+_STRUCTURES = ("width", "heads", "depth")
+
+_EXAMPLES = "dense, magnitude-50, 2of4, wanda-50, sparsegpt-4of8, width-50, heads-50, depth-50"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class Pruning:
     """A pruning's name, taken apart.
 
     Attributes:
-        method: `dense`, `magnitude` or `depth`.
+        method: `dense`, `magnitude`, `wanda`, `sparsegpt`, `width`, `heads` or `depth`.
         percent: share that goes, where the name gives one.
         pattern: (n, m) of an N:M pattern: n kept of every m.
     """
@@ -51,7 +57,7 @@ class Pruning:
 
 
 def parse_pruning(name: str) -> Pruning:
-    """Take a pruning's name apart: `dense`, `magnitude-50`, `2of4` (the same as `magnitude-2of4`), `depth-50`.
+    """Take a pruning's name apart: `dense`, `wanda-50`, `2of4` (the same as `magnitude-2of4`), `depth-50`, and so on.
 
     Raises:
         CompressionError: unknown method, a share outside 1 to 99 percent, or a pattern without 0 < n < m.
@@ -99,12 +105,27 @@ def quick_grid(models: Iterable[str]) -> tuple[Variant, ...]:
 
 
 def full_grid(models: Iterable[str]) -> tuple[Variant, ...]:
-    """Every precision of each model with every pruning of the quick grid."""
-    prunings = dict.fromkeys(pruning for _, pruning in _QUICK)
-    return tuple(
-        make_variant(model, precision, pruning) for model in models for precision in PRECISIONS for pruning in prunings
-    )
+    """The variants worth comparing of each model, without those that only repeat what another shows.
 
+    Every precision dense; every pruning in fp32, where its effect is seen alone, and in bf16, which runs it best; and
+    for fp16, int8 and nf4 the four prunings that people deploy beside them.
+    """
+    grid = dict.fromkeys(
+        (
+            *((precision, "dense") for precision in PRECISIONS),
+            *((precision, pruning) for precision in ("fp32", "bf16") for pruning in _PRUNINGS),
+            *((precision, pruning) for precision in ("fp16", "int8", "nf4") for pruning in _DEPLOYED),
+        )
+    )
+    return tuple(make_variant(model, precision, pruning) for model in models for precision, pruning in grid)
+
+
+_PRUNINGS = (
+    *(f"{method}-50" for method in _MASKS),
+    *(f"{method}-{pattern}" for pattern in ("2of4", "4of8") for method in _MASKS),
+    *(f"{method}-50" for method in _STRUCTURES),
+)
+_DEPLOYED = ("2of4", "sparsegpt-2of4", "width-50", "depth-50")
 
 _QUICK = (
     ("fp32", "dense"),

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import tempfile
+import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from energyaware.compression.calibration import Batch, model_inputs
 from energyaware.compression.linear import convert_to_linear
 from energyaware.compression.proof import (
     DTYPE_NAMES,
     Proof,
     Snapshot,
+    compare_logits,
     prove,
     require_change,
     require_dtype,
     snapshot,
 )
-from energyaware.compression.pruning import prune_magnitude, prune_n_m
-from energyaware.compression.quantization import (
-    INT8_THRESHOLD,
-    QUANTIZED,
-    kernel_dtype,
-    quantization_config,
-    require_quantized,
-    silence_cast_warning,
-    unpack_misfits,
-)
+from energyaware.compression.pruning import prune_magnitude, prune_n_m, prune_sparsegpt, prune_wanda
+from energyaware.compression.quantization import QUANTIZED, SCHEMES, kernel_dtype, silence_cast_warning, unpack_misfits
+from energyaware.compression.quantize import quantize
+from energyaware.compression.semi_structured import pack_semi_structured
+from energyaware.compression.shrink import drop_heads, shrink_width
 from energyaware.compression.structured import drop_layers
 from energyaware.errors import CompressionError
-from energyaware.models.loading import load_causal_lm, load_tokenizer
+from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.records import Variant
-from energyaware.variants.grid import PRECISIONS, Pruning, parse_pruning
+from energyaware.variants.grid import CALIBRATED, PRECISIONS, Pruning, parse_pruning
 from energyaware.work.storage import weight_bytes
 
 _DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+
+Calibration = Iterable[Batch] | Callable[[Any], Iterable[Batch]]
+"""Batches of token ids without padding, or a function that makes them with the model's tokenizer."""
+
+Probe = Batch | Callable[[Any], Batch]
+"""One batch on which logits are compared, or a function that makes it with the model's tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,9 @@ class LoadedVariant:
     Attributes:
         model: transformers model in evaluation mode.
         compute_dtype: what the blocks' linear maps really multiply in (`fp32 bf16 fp16 int8`).
-        weight_dtype: what they are stored in.
-        proof: what the compression changed; all zero counts of change for the fp32 dense variant.
+        weight_dtype: what they are stored in (`fp32 bf16 fp16 int8 nf4 fp4`).
+        proof: what the compression changed; all zero counts of change for the fp32 dense variant. `proof.logits` is
+            there where a probe was given.
         notes: what a reader must know (`conv1d→linear`, `zeros run dense (masked)`).
     """
 
@@ -66,91 +71,119 @@ def load_variant(
     device: str = "cpu",
     *,
     revision: str | None = None,
-    int8_threshold: float = INT8_THRESHOLD,
-    double_quant: bool = False,
+    calibration: Calibration | None = None,
+    probe: Probe | None = None,
+    int8_threshold: float | None = None,
+    double_quant: bool | None = None,
 ) -> LoadedVariant:
     """Load one variant.
 
-    Pruning happens in fp32, before the cast or the quantization; a pruned model is quantized by way of a temporary
-    folder, because bitsandbytes quantizes while `from_pretrained` reads. In **every** variant each `Conv1D` and each
-    subclass of `nn.Linear` in the blocks becomes a plain `nn.Linear` (or bitsandbytes' form of one), so that rows
-    differ by their precision and not by their kernel: on a CPU without fp16 instructions GPT-2's `Conv1D` takes 14
-    times as long in fp16 as the same map in `nn.Linear`, while in fp32 and bf16 the two are within 20 %.
+    Pruning happens in fp32, before the cast or the quantization. In **every** variant each `Conv1D` and each subclass
+    of `nn.Linear` in the blocks becomes a plain `nn.Linear` (or a quantized form of one), so that rows differ by their
+    precision and not by their kernel: on a CPU without fp16 instructions GPT-2's `Conv1D` takes 14 times as long in
+    fp16 as the same map in `nn.Linear`, while in fp32 and bf16 the two are within 20 %.
 
     Args:
         model_dir: a local folder or a Hugging Face id.
         variant: precision and pruning.
         device: where it runs.
         revision: git revision, where `model_dir` is a Hugging Face id.
-        int8_threshold: outlier threshold of int8, see `quantization_config`.
-        double_quant: quantize the scales of nf4 and fp4 too.
+        calibration: needed by `wanda` and `sparsegpt`; `width`, `heads` and `depth` rank by it where it is given, else
+            by weights or position. A function is called only where it is used.
+        probe: inputs on which the variant's logits are compared with the fp32 dense model's.
+        int8_threshold: replaces the outlier threshold of the precision's name, see `quantization_config`.
+        double_quant: replaces the precision's own choice for the scales of nf4 and fp4.
 
     Raises:
-        CompressionError: unknown name, a compression that does not fit the model, or one that changed nothing.
+        CompressionError: unknown name, a compression that does not fit the model, one that changed nothing, or one
+            that needs calibration data and has none.
         ModelError: the model cannot be loaded.
     """
     if variant.precision not in PRECISIONS:
         raise CompressionError(f"unknown precision {variant.precision!r}", f"use one of: {', '.join(PRECISIONS)}")
     pruning = parse_pruning(variant.pruning)
-    notes: list[str] = []
-    model = load_causal_lm(model_dir, dtype=torch.float32, revision=revision)
-    before = snapshot(model)
-    if pruning.method != "dense":
-        notes += _prune(model, pruning, before)
-    if variant.precision in QUANTIZED:
-        config = quantization_config(
-            variant.precision,
-            compute_dtype=_unquantized_dtype(variant.precision, device),
-            int8_threshold=int8_threshold,
-            double_quant=double_quant,
+    if pruning.method in CALIBRATED and calibration is None:
+        raise CompressionError(
+            f"{pruning.name} needs calibration data and got none",
+            "pass calibration=… (batches of training tokens), or choose a magnitude pruning",
         )
-        if pruning.method == "dense":
-            model = _quantized(model_dir, variant.precision, config, device, revision)
-        else:
-            with tempfile.TemporaryDirectory(prefix="energyaware-") as folder:
-                model.save_pretrained(folder)
-                model = _quantized(folder, variant.precision, config, device, None)
-        if variant.precision == "int8":
-            notes.append(f"int8 outlier threshold {int8_threshold:g}")
-        elif double_quant:
-            notes.append("double quantization")
-        if unpack_misfits(model):
-            notes.append("some layers too narrow for the packed 4-bit kernel")
-        _settle(model)
-        compute_dtype = kernel_dtype(model) or variant.precision
+    model = load_model(model_dir, dtype=torch.float32, revision=revision)
+    tokenizer = load_tokenizer(model_dir, revision=revision)
+    batch = probe(tokenizer) if callable(probe) else probe
+    reference = None if batch is None else _logits(model, batch)
+    before = snapshot(model)
+    notes: list[str] = []
+    if pruning.method != "dense":
+        batches = calibration(tokenizer) if callable(calibration) and pruning.method != "magnitude" else calibration
+        notes += _prune(model, pruning, before, None if callable(batches) else batches)
+    if variant.precision in QUANTIZED:
+        weight_dtype = SCHEMES[variant.precision].stored
+        notes += _quantize(model, variant.precision, device, int8_threshold, double_quant)
+        compute_dtype = kernel_dtype(model) or weight_dtype
     else:
         if convert_to_linear(model):
-            notes.append("conv1d→linear")
+            notes.append("conv1d→linear" if model.config.model_type == "gpt2" else "subclasses→linear")
         _cast(model, _DTYPES[variant.precision])
         model.to(device)
-        compute_dtype = variant.precision
+        compute_dtype = weight_dtype = variant.precision
     model.eval()
     after = snapshot(model)
-    require_dtype(after, variant.precision)
+    require_dtype(after, weight_dtype)
+    if pruning.pattern is not None:
+        notes.append(_sparse_kernels(model, pruning.pattern, device))
+    proof = prove(before, after, weight_bytes(model))
+    if reference is not None and batch is not None:
+        proof = dataclasses.replace(proof, logits=compare_logits(reference, _logits(model, batch)))
     return LoadedVariant(
         model=model,
-        tokenizer=load_tokenizer(model_dir, revision=revision),
+        tokenizer=tokenizer,
         variant=variant,
         compute_dtype=compute_dtype,
-        weight_dtype=variant.precision,
-        proof=prove(before, after, weight_bytes(model)),
+        weight_dtype=weight_dtype,
+        proof=proof,
         notes=tuple(notes),
     )
 
 
-def _prune(model: Any, pruning: Pruning, before: Snapshot) -> list[str]:
-    if pruning.method == "depth":
-        removed = drop_layers(model, _share(pruning))
-        note = "without blocks " + ", ".join(map(str, removed))
-    else:
-        if pruning.pattern is not None:
-            prune_n_m(model, *pruning.pattern)
-        else:
-            prune_magnitude(model, _share(pruning))
-        note = "zeros run dense (masked)"
+def _prune(model: Any, pruning: Pruning, before: Snapshot, calibration: Iterable[Batch] | None) -> list[str]:
+    amount = pruning.pattern if pruning.pattern is not None else _share(pruning)
+    notes = []
+    match pruning.method:
+        case "depth":
+            removed = drop_layers(model, _share(pruning), calibration)
+            notes.append("without blocks " + ", ".join(map(str, removed)))
+        case "width":
+            notes.append("MLP width {} → {}".format(*shrink_width(model, _share(pruning), calibration)))
+        case "heads":
+            notes.append("attention heads {} → {}".format(*drop_heads(model, _share(pruning), calibration)))
+        case "wanda":
+            prune_wanda(model, amount, calibration or ())
+        case "sparsegpt":
+            prune_sparsegpt(model, amount, calibration or ())
+        case _ if isinstance(amount, tuple):
+            prune_n_m(model, *amount)
+        case _:
+            prune_magnitude(model, amount)
+    if pruning.method in ("depth", "width", "heads"):
+        notes.append("chosen by calibration" if calibration is not None else "chosen without data")
+    elif pruning.pattern is None:
+        notes.append(_MASKED)
     after = snapshot(model)
     require_change(prove(before, after, weight_bytes(model)), after, pruning.name)
-    return [note]
+    return notes
+
+
+def _sparse_kernels(model: Any, pattern: tuple[int, int], device: str) -> str:
+    """Pack 2:4 weights where the device has kernels for them; what the table must say."""
+    if pattern != (2, 4) or torch.device(device).type != "cuda":
+        return _MASKED
+    packed, dense = pack_semi_structured(model)
+    if not packed:
+        return f"{_MASKED}: {next(iter(dense.values()))}"
+    return f"2:4 sparse kernels in {len(packed)} of {len(packed) + len(dense)} linear maps"
+
+
+_MASKED = "zeros run dense (masked)"
 
 
 def _share(pruning: Pruning) -> float:
@@ -166,28 +199,43 @@ def _cast(model: Any, dtype: torch.dtype) -> None:
     model.config.dtype = dtype
 
 
-def _quantized(source: str | Path, precision: str, config: Any, device: str, revision: str | None) -> Any:
-    model = load_causal_lm(
-        source,
-        dtype=_unquantized_dtype(precision, device),
-        quantization_config=config,
-        device_map={"": device},
-        revision=revision,
+def _quantize(
+    model: Any, precision: str, device: str, int8_threshold: float | None, double_quant: bool | None
+) -> list[str]:
+    scheme = SCHEMES[precision]
+    quantize(
+        model,
+        precision,
+        device=device,
+        compute_dtype=_unquantized_dtype(precision, device),
+        int8_threshold=int8_threshold,
+        double_quant=double_quant,
     )
-    require_quantized(model, precision)
-    if precision == "int8":
+    notes = []
+    if scheme.int8_threshold is not None:
         silence_cast_warning()
-    return model
+        threshold = scheme.int8_threshold if int8_threshold is None else int8_threshold
+        notes.append(f"int8 outlier threshold {threshold:g}")
+    elif scheme.library == "torchao":
+        notes.append("torchao, activations quantized per token" if scheme.dynamic else "torchao, weight-only")
+    elif scheme.double_quant if double_quant is None else double_quant:
+        notes.append("double quantization")
+    if unpack_misfits(model):
+        notes.append("some layers too narrow for the packed 4-bit kernel")
+    model.eval()
+    # bitsandbytes repacks weights at the first call; after it, stored bytes and the kernel's dtype are what they stay.
+    _logits(model, torch.zeros(1, 1, dtype=torch.long))
+    return notes
 
 
 @torch.no_grad()
-def _settle(model: Any) -> None:
-    # bitsandbytes repacks weights at the first call; after it, stored bytes and the kernel's dtype are what they stay.
-    model(torch.zeros(1, 1, dtype=torch.long, device=model.device))
+def _logits(model: Any, batch: Batch) -> torch.Tensor:
+    logits: torch.Tensor = model(**model_inputs(model, batch)).logits
+    return logits
 
 
 def _unquantized_dtype(precision: str, device: str) -> torch.dtype:
     # On a CPU fp32 is the dtype with fast kernels everywhere; int8 casts its inputs to fp16 on a GPU anyway.
     if torch.device(device).type == "cpu":
         return torch.float32
-    return torch.float16 if precision == "int8" else torch.bfloat16
+    return torch.float16 if SCHEMES[precision].int8_threshold is not None else torch.bfloat16

@@ -5,9 +5,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from energyaware.compression.linear import convert_to_linear, linear_maps
-from energyaware.compression.proof import prove, require_change, require_dtype, snapshot
+from energyaware.compression.proof import compare_logits, prove, require_change, require_dtype, snapshot
 from energyaware.compression.pruning import prune_magnitude, prune_n_m
 from energyaware.compression.quantization import quantization_config
+from energyaware.compression.quantize import quantize
+from energyaware.compression.shrink import shrink_width
 from energyaware.compression.structured import drop_layers
 from energyaware.errors import CompressionError
 
@@ -108,3 +110,50 @@ def test_zeros_survive_quantization_and_are_counted_in_packed_weights(make_model
             weight = bnb_functional.dequantize_4bit(weight.data, weight.quant_state)
         zeros += int((weight == 0).sum())
     assert proof.zeros == zeros >= weights_of(model) // 2
+
+
+def test_a_smaller_matrix_is_proven_by_the_weights_it_lost(make_model):
+    model = make_model()
+    total = weights_of(model)
+    for linear_map in linear_maps(model):
+        linear_map.weight[:, ::2] = 0  # zeros that go with their columns must not look like fewer changes
+    before = snapshot(model)
+    shrink_width(model, 0.5)
+    proof = prove(before, snapshot(model), stored_bytes=1)
+    assert proof.weights_changed == total - weights_of(model) > 0
+    assert all("mlp" in name for name in proof.modules)
+
+
+@pytest.mark.parametrize("precision", ["int8wo", "int8dyn"])
+def test_torchao_is_proven_by_its_codes(make_model, precision):
+    pytest.importorskip("torchao")
+    model = make_model()
+    before = snapshot(model)
+    prune_n_m(model, 2, 4)
+    quantize(model, precision)
+    after = snapshot(model)
+    require_dtype(after, "int8")
+    proof = prove(before, after, stored_bytes=1)
+    assert proof.weights_changed == weights_of(model)
+    assert proof.zeros >= weights_of(model) // 2
+
+
+def test_logits_are_compared_by_error_and_label():
+    reference = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [3.0, 2.0]]])
+    candidate = torch.tensor([[[1.5, 0.0], [1.25, 1.0], [3.0, 2.0]]], dtype=torch.bfloat16)
+    change = compare_logits(reference, candidate)
+    assert (change.max_error, change.flips, change.positions) == (1.25, 1, 3)
+    assert change.flip_rate == pytest.approx(1 / 3)
+    assert compare_logits(reference, reference).flip_rate == 0
+
+
+@pytest.mark.parametrize(
+    ("candidate", "message"),
+    [
+        (torch.zeros(1, 3, 3), "cannot be compared"),
+        (torch.full((1, 3, 2), float("nan")), "the compressed model gives logits that are NaN"),
+    ],
+)
+def test_logits_that_cannot_be_compared_are_refused(candidate, message):
+    with pytest.raises(CompressionError, match=message):
+        compare_logits(torch.zeros(1, 3, 2), candidate)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from energyaware.compression.linear import block_lists
+from energyaware.compression.linear import block_lists, maps_in
 from energyaware.compression.structured import drop_layers, dropped_blocks
 from energyaware.errors import CompressionError
 
@@ -88,3 +88,47 @@ def test_two_stacks_are_refused():
 def test_fraction_outside_the_open_interval_is_refused(mistral, fraction):
     with pytest.raises(CompressionError, match="not inside"):
         drop_layers(mistral, fraction)
+
+
+def test_both_stacks_of_an_encoder_decoder_shrink_and_the_position_bias_stays(build, ids, tmp_path):
+    model = build("t5", 4)
+    first = model.encoder.block[0]
+    assert drop_layers(model, 0.5) == (1, 2)
+    assert (len(model.encoder.block), len(model.decoder.block)) == (2, 2)
+    assert model.encoder.block[0] is first
+    assert (model.config.num_layers, model.config.num_decoder_layers) == (2, 2)
+    assert (model.encoder.config.num_layers, model.decoder.config.num_layers) == (2, 2)
+
+
+def test_a_first_block_with_weights_of_its_own_outlives_the_last(build):
+    model = build("t5", 2)
+    kept = model.encoder.block[0], model.decoder.block[0]
+    assert drop_layers(model, 0.5) == (1,)
+    assert (model.encoder.block[0], model.decoder.block[0]) == kept
+
+
+def test_gpt_neos_kinds_of_attention_follow(build, tmp_path):
+    model = build("gpt-neo", 4)
+    drop_layers(model, 0.25)
+    assert model.config.attention_layers == ["global", "local", "local"]
+    assert [block.attn.attention.layer_id for block in model.transformer.h] == [0, 1, 2]
+    model.save_pretrained(tmp_path)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path).config.attention_layers == ["global", "local", "local"]
+
+
+@torch.no_grad()
+def test_calibration_finds_the_blocks_that_do_nothing(make_model, calibration, ids):
+    model = make_model(6)
+    for index in (1, 2):  # the default would take blocks 3 and 4
+        for linear_map in maps_in(blocks_of(model)[index], ""):
+            linear_map.weight.zero_()
+            if getattr(linear_map.module, "bias", None) is not None:
+                linear_map.module.bias.zero_()
+    expected = model(ids).logits
+    assert drop_layers(model, 2 / 6, calibration) == (1, 2)
+    torch.testing.assert_close(model(ids).logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_depth_by_calibration_needs_data(mistral):
+    with pytest.raises(CompressionError, match="empty"):
+        drop_layers(mistral, 0.5, ())

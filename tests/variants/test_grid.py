@@ -37,6 +37,11 @@ def test_quick_grid_is_nine_variants_per_model():
         ("magnitude-2of4", "2of4", "2:4"),
         ("4of8", "4of8", "4:8"),
         ("depth-50", "depth-50", "depth 50 %"),
+        ("wanda-50", "wanda-50", "wanda 50 %"),
+        ("wanda-2of4", "wanda-2of4", "wanda 2:4"),
+        ("sparsegpt-4of8", "sparsegpt-4of8", "sparsegpt 4:8"),
+        ("width-50", "width-50", "width 50 %"),
+        ("heads-25", "heads-25", "heads 25 %"),
     ],
 )
 def test_names_and_titles(name, short, title):
@@ -50,24 +55,26 @@ def test_two_names_of_one_pruning_are_one_variant():
 
 @pytest.mark.parametrize(
     "name",
-    ["", "sparse", "magnitude", "50", "magnitude-0", "magnitude-100", "depth-2of4", "4of4", "0of4", "2:4", "50%",
-     "magnitude-50 ", "magnitude-٥٠", "Magnitude-50", "magnitude--50", "foo-50"],
+    ["", "sparse", "magnitude", "50", "magnitude-0", "magnitude-100", "depth-2of4", "width-2of4", "wanda", "4of4",
+     "0of4", "2:4", "50%", "magnitude-50 ", "magnitude-٥٠", "Magnitude-50", "magnitude--50", "foo-50"],
 )  # fmt: skip
 def test_other_names_are_refused(name):
     with pytest.raises(CompressionError):
         parse_pruning(name)
 
 
-@given(percent=st.integers(1, 99), method=st.sampled_from(["magnitude", "depth"]))
+@given(
+    percent=st.integers(1, 99), method=st.sampled_from(["magnitude", "wanda", "sparsegpt", "width", "heads", "depth"])
+)
 def test_percentages_round_trip(percent, method):
     pruning = parse_pruning(f"{method}-{percent}")
     assert parse_pruning(pruning.name) == pruning
     assert pruning.percent == percent
 
 
-@given(n=st.integers(1, 30), extra=st.integers(1, 30))
-def test_patterns_round_trip_without_forbidden_characters(n, extra):
-    pruning = parse_pruning(f"{n}of{n + extra}")
+@given(n=st.integers(1, 30), extra=st.integers(1, 30), method=st.sampled_from(["", "wanda-", "sparsegpt-"]))
+def test_patterns_round_trip_without_forbidden_characters(n, extra, method):
+    pruning = parse_pruning(f"{method}{n}of{n + extra}")
     assert parse_pruning(pruning.name) == pruning
     assert pruning.pattern == (n, n + extra)
     assert not set("%:/ ") & set(pruning.name)
@@ -85,8 +92,23 @@ def test_names_need_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_full_grid_holds_the_quick_one_and_every_precision():
+def test_the_full_grid_holds_the_quick_one_every_precision_and_every_pruning():
     full = full_grid(["mini-gpt2"])
     assert set(quick_grid(["mini-gpt2"])) <= set(full)
-    assert {variant.precision for variant in full} == set(PRECISIONS)
-    assert len({variant.id for variant in full}) == len(full) == 24
+    assert {variant.precision for variant in full if variant.pruning == "dense"} == set(PRECISIONS)
+    assert {variant.pruning for variant in full if variant.precision == "bf16"} == {
+        "dense",
+        *(f"{method}-50" for method in ("magnitude", "wanda", "sparsegpt", "width", "heads", "depth")),
+        *(f"{method}{pattern}" for method in ("", "wanda-", "sparsegpt-") for pattern in ("2of4", "4of8")),
+    }
+    assert {variant.pruning for variant in full if variant.precision == "nf4"} == {
+        "dense", "2of4", "sparsegpt-2of4", "width-50", "depth-50",
+    }  # fmt: skip
+    assert len({variant.id for variant in full}) == len(full) == 46
+    assert len(full_grid(["a", "b"])) == 92
+
+
+def test_quantized_precisions_are_those_of_the_compression_package():
+    from energyaware.compression.quantization import QUANTIZED
+
+    assert set(PRECISIONS) == {"fp32", "bf16", "fp16", *QUANTIZED}

@@ -133,6 +133,103 @@ def test_int8_threshold_is_noted(saved):
     assert "int8 outlier threshold 0" in loaded.notes
 
 
+@pytest.fixture
+def calibration():
+    """Two batches of token ids, and a note of who made them."""
+    made_with = []
+
+    def batches(tokenizer):
+        made_with.append(tokenizer)
+        generator = torch.Generator().manual_seed(0)
+        return [torch.randint(0, 96, (2, 16), generator=generator) for _ in range(2)]
+
+    batches.made_with = made_with
+    return batches
+
+
+@pytest.mark.parametrize("pruning", ["wanda-50", "sparsegpt-2of4", "wanda-4of8"])
+def test_calibrated_prunings_need_data_and_use_it(saved, calibration, pruning):
+    variant = make_variant("mini", "fp32", pruning)
+    with pytest.raises(CompressionError, match=f"{pruning} needs calibration data"):
+        load_variant(saved[1], variant)
+    loaded = load_variant(saved[1], variant, calibration=calibration)
+    assert loaded.proof.zeros == pytest.approx(loaded.proof.weights_total // 2, rel=0.01)
+    assert "zeros run dense (masked)" in loaded.notes
+    assert [type(tokenizer) for tokenizer in calibration.made_with] == [type(loaded.tokenizer)]
+    with pytest.raises(CompressionError, match="empty"):
+        load_variant(saved[1], variant, calibration=())
+
+
+def test_calibration_is_not_made_where_it_is_not_used(saved, calibration):
+    for pruning in ("dense", "2of4"):
+        load_variant(saved[1], make_variant("mini", "fp32", pruning), calibration=calibration)
+    assert not calibration.made_with
+
+
+def test_structured_prunings_say_what_they_took_and_how_it_was_chosen(saved, calibration):
+    model, folder = saved
+    width = 256 if model.config.model_type == "gpt2" else 128
+    free = load_variant(folder, make_variant("mini", "fp32", "width-50"))
+    assert free.notes[:2] == (f"MLP width {width} → {width // 2}", "chosen without data")
+    assert 0 < free.proof.weights_changed < free.proof.weights_total
+    calibrated = load_variant(folder, make_variant("mini", "nf4", "width-50"), calibration=calibration)
+    assert "chosen by calibration" in calibrated.notes
+    heads = make_variant("mini", "fp32", "heads-50")
+    if model.config.model_type == "gpt2":
+        with pytest.raises(CompressionError, match="cannot say fewer heads"):
+            load_variant(folder, heads)
+    else:
+        assert "attention heads 4 → 2" in load_variant(folder, heads).notes
+
+
+@torch.no_grad()
+def test_a_probe_measures_the_distance_from_fp32(saved, ids):
+    folder = saved[1]
+    assert load_variant(folder, make_variant("mini", "bf16")).proof.logits is None
+    same = load_variant(folder, make_variant("mini"), probe=ids).proof.logits
+    assert same.max_error < 1e-5
+    assert same.positions == 10
+    pruned = load_variant(folder, make_variant("mini", "int8", "depth-50"), probe=lambda _: ids).proof.logits
+    assert pruned.max_error > 1e-3
+    assert 0 <= pruned.flip_rate <= 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "weight", "compute", "note"),
+    [
+        ("int8fast", "int8", ("int8", "fp32"), "int8 outlier threshold 0"),
+        ("nf4dq", "nf4", ("fp32", "bf16"), "double quantization"),
+        ("int8wo", "int8", ("fp32",), "torchao, weight-only"),
+        ("int8dyn", "int8", ("int8",), "torchao, activations quantized per token"),
+    ],
+)
+def test_further_quantized_precisions(saved, precision, weight, compute, note):
+    if note.startswith("torchao"):
+        pytest.importorskip("torchao")
+    loaded = load_variant(saved[1], make_variant("mini", precision))
+    assert loaded.weight_dtype == weight
+    assert loaded.compute_dtype in compute
+    assert note in loaded.notes
+    assert loaded.proof.weights_changed == loaded.proof.weights_total
+    assert loaded.proof.weight_dtypes == (weight,)
+
+
+def test_sparse_kernels_are_used_and_noted_where_there_are_some(saved, monkeypatch):
+    """No GPU here: the device is taken for one, and the packing is a stand-in."""
+    from energyaware.variants import load
+
+    folder = saved[1]
+    answers = {"packed": (("a", "b"), {"c": "too narrow"}), "none": ((), {"a": "no sparse kernels"})}
+    for answer, note in (
+        ("packed", "2:4 sparse kernels in 2 of 3 linear maps"),
+        ("none", "zeros run dense (masked): no sparse kernels"),
+    ):
+        monkeypatch.setattr(load, "pack_semi_structured", lambda _, answer=answer: answers[answer])
+        monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)
+        assert note in load_variant(folder, make_variant("mini", "bf16", "2of4"), "cuda").notes
+    assert "zeros run dense (masked)" in load_variant(folder, make_variant("mini", "bf16", "4of8"), "cuda").notes
+
+
 def test_pruning_a_pruned_model_again_is_an_error_that_names_modules(saved):
     model, folder = saved
     loaded = load_variant(folder, make_variant("mini", "fp32", "2of4"))
