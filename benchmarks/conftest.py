@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,26 +17,48 @@ from energyaware.pytest_plugin import config_of
 from energyaware.records import Variant
 
 if TYPE_CHECKING:
+    from energyaware.models.catalogue import ModelSpec
     from energyaware.variants.prepare import PreparedModel
 
 QUICK_MODELS = ("mini-gpt2", "mini-mistral")
+NETWORK = "network"
+QUICK_PHASES = ("fp32", "bf16", "nf4")
+MODELS = pytest.StashKey["Mapping[str, ModelSpec]"]()
 
 
-def variants_of(config: EnergyConfig) -> tuple[Variant, ...]:
+def models_of(config: pytest.Config) -> Mapping[str, ModelSpec]:
+    """The models asked for, by their names in variants: of plugins, of the catalogue, of the hub, of folders.
+
+    Raises:
+        ModelError: a name that stands for nothing.
+    """
+    if MODELS not in config.stash:
+        from energyaware.models.catalogue import find
+
+        offered = {
+            name: spec for offer in config.hook.pytest_energy_models(config=config) for name, spec in offer.items()
+        }
+        names = config_of(config).models or QUICK_MODELS
+        specs = [offered[name] if name in offered else find(name) for name in names]
+        config.stash[MODELS] = {spec.name: spec for spec in specs}
+    return config.stash[MODELS]
+
+
+def variants_of(config: pytest.Config) -> tuple[Variant, ...]:
     """The grid of the suite over the models asked for."""
-    from energyaware.models.catalogue import find
     from energyaware.variants.grid import full_grid, quick_grid
 
-    names = [find(name).name for name in config.models or QUICK_MODELS]
-    return full_grid(names) if config.suite == "full" else quick_grid(names)
+    grid = full_grid if config_of(config).suite == "full" else quick_grid
+    return grid(models_of(config))
 
 
-def phase_variants_of(config: EnergyConfig) -> tuple[Variant, ...]:
-    """The variants whose phases are metered: all in the full suite, else the first model's unpruned ones."""
+def phase_variants_of(config: pytest.Config) -> tuple[Variant, ...]:
+    """The variants whose phases are metered: all in the full suite, else some of the first model's unpruned ones."""
     variants = variants_of(config)
-    if config.suite == "full":
+    if config_of(config).suite == "full":
         return variants
-    return tuple(item for item in variants if item.model == variants[0].model and item.pruning == "dense")
+    first = [item for item in variants if item.model == variants[0].model and item.pruning == "dense"]
+    return tuple(item for item in first if item.precision in QUICK_PHASES)
 
 
 @functools.cache
@@ -48,11 +70,10 @@ def _dataset(source: str) -> Dataset:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Say what the user got wrong before anything runs."""
-    config = config_of(session.config)
     try:
-        variants_of(config)
+        variants_of(session.config)
         writable_dir(cache_dir(), "cache")
-        _dataset(config.data)
+        _dataset(config_of(session.config).data)
     except EnergyAwareError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -61,7 +82,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every benchmark that asks for `variant` the grid, and `phase_variant` its part for phases."""
     for name, grid in (("variant", variants_of), ("phase_variant", phase_variants_of)):
         if name in metafunc.fixturenames:
-            variants = grid(config_of(metafunc.config))
+            variants = grid(metafunc.config)
             metafunc.parametrize(name, variants, ids=[variant.id for variant in variants])
 
 
@@ -80,18 +101,44 @@ def dataset(energy_config: EnergyConfig) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def prepared(
-    energy_config: EnergyConfig, energy_progress: Progress, dataset: Dataset
-) -> Callable[[str], PreparedModel]:
-    """Find, train or fine-tune a model by its name in a variant; each once per run."""
-    from energyaware.models.catalogue import find
-    from energyaware.variants.prepare import prepare
+def task_datasets() -> Mapping[str, Dataset]:
+    """Examples of the written tasks, all of the simulated network."""
+    from energyaware.data.network_tasks import network_tasks
 
-    specs = {spec.name: spec for spec in map(find, energy_config.models or QUICK_MODELS)}
+    return network_tasks()
+
+
+@pytest.fixture(scope="session")
+def prepared_for_tasks(
+    pytestconfig: pytest.Config, energy_progress: Progress, task_datasets: Mapping[str, Dataset]
+) -> Callable[[str], PreparedModel]:
+    """Find a model by its name in a variant, or train it on the mix of all tasks; each once per run."""
+    from energyaware.variants.prepare import prepare_multitask
 
     @functools.cache
     def by_name(name: str) -> PreparedModel:
-        return prepare(specs[name], dataset, cache_dir(), energy_progress)
+        return prepare_multitask(models_of(pytestconfig)[name], task_datasets, cache_dir(), energy_progress)
+
+    return by_name
+
+
+@pytest.fixture(scope="session")
+def prepared(
+    request: pytest.FixtureRequest, energy_config: EnergyConfig, energy_progress: Progress, dataset: Dataset
+) -> Callable[[str], PreparedModel]:
+    """Find, train or fine-tune a model by its name in a variant; each once per run.
+
+    In the full suite the embedded models answer all tasks, so one variant is one set of weights there; on data of the
+    user's they are fine-tuned for it alone.
+    """
+    if energy_config.suite == "full" and dataset.name == NETWORK:
+        found: Callable[[str], PreparedModel] = request.getfixturevalue("prepared_for_tasks")
+        return found
+    from energyaware.variants.prepare import prepare
+
+    @functools.cache
+    def by_name(name: str) -> PreparedModel:
+        return prepare(models_of(request.config)[name], dataset, cache_dir(), energy_progress)
 
     return by_name
 

@@ -194,6 +194,7 @@ class Benchmark:
         notes: what a reader must know (`zeros run dense`).
         samples: name to single observations of all rounds (`ttft_s`, `tpot_s`), for percentiles.
         ceiling: what the machine can do at most at this row's size.
+        features: numbers that describe the work and condition nothing (parameters, entropy of the texts), for analyses.
         idle_w: watts per domain that are taken off its joules when they are read; empty: joules are whole. Stored
             readings are always whole.
     """
@@ -220,12 +221,13 @@ class Benchmark:
     notes: tuple[str, ...] = ()
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     ceiling: Ceiling = field(default_factory=Ceiling)
+    features: Mapping[str, float] = field(default_factory=dict)
     idle_w: Mapping[str, float] = field(default_factory=dict)
     outcome: Outcome = "passed"
     error: str = ""
 
     def __post_init__(self) -> None:
-        for name, value in (*self.quality.items(), *self.trivial_quality.items()):
+        for name, value in (*self.quality.items(), *self.trivial_quality.items(), *self.features.items()):
             if not math.isfinite(value):
                 raise ValueError(f"{name} is {value}: not a stored number")
         if self.peak_memory_bytes is not None and self.peak_memory_bytes < 1:

@@ -112,6 +112,8 @@ def test_decode_like(energy, name):
 """
 CANDLES = {"compare": "interpreter", "sessions": "matmul"}
 SUITES = 10_000
+FIXED_ROUNDS = 100
+FIXED_LAUNCHES = 2
 
 
 class Silent:
@@ -248,6 +250,9 @@ def real(store: Store, more: float, limit: str, wanted: int, rounds: int) -> lis
         repository = make_repository(store.folder / "repository", more)
         with threads(1):
             found = run_comparison(repository, limit, 20, rounds)
+        for launch in found.launches:
+            if len(launch.pairs) == len(found.question.ids):  # later ones leave out what is decided
+                store.add(f"launches-{more:g}-1", to_json(launch))
         store.add(
             kind,
             {
@@ -352,6 +357,30 @@ def real_table(store: Store, wanted: int, rounds: int) -> str:
     return tabulate(rows, heads, tablefmt="github")
 
 
+def cost_table(store: Store, rounds: int) -> str:
+    """What a verdict costs: ours, against a fixed design that runs 100 rounds on each side whatever comes out."""
+    rows = []
+    for more, limit in ((0.0, "energy:5%"), (0.05, "energy:5%")):
+        found = real(store, more, limit, 0, rounds)
+        if found:
+            seconds, joules = ([entry[key] for entry in found] for key in ("duration_s", "energy_j"))
+            verdicts = len(found[0]["verdicts"])
+            what = "unchanged" if not more else f"+{more:.0%} work"
+            rows.append((f"compare, {what}", len(found), np.mean(seconds) / verdicts, np.mean(joules) / verdicts))
+    if len(store.lines("fixed")) < FIXED_LAUNCHES:
+        repository = make_repository(store.folder / "repository", 0.0)
+        with threads(1):
+            for launch in run_comparison(repository, "energy:5%", FIXED_LAUNCHES, FIXED_ROUNDS).launches:
+                store.add(
+                    "fixed", {"duration_s": launch.duration_s, "energy_j": launch.energy_j, "n": len(launch.pairs)}
+                )
+    fixed = store.lines("fixed")
+    seconds, joules = ([entry[key] / entry["n"] for entry in fixed] for key in ("duration_s", "energy_j"))
+    rows.append((f"{FIXED_ROUNDS} rounds per side, one launch", len(fixed), np.mean(seconds), np.mean(joules)))
+    heads = ("design", "n", "seconds per verdict", "joules per verdict (estimated)")
+    return tabulate(rows, heads, tablefmt="github", floatfmt=("", "", ".1f", ".0f"))
+
+
 def main() -> None:
     """Measure what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -364,11 +393,13 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=None, help="folder for what was measured")
     options = parser.parse_args()
     store = Store(options.store or cache_dir() / "promises" / "gate")
-    if options.launches:
-        table = resampled_table(store, options.launches, options.rounds, options.threads)
-        print(f"## Recorded launches, {SUITES} suites drawn\n\n{table}\n")
     if options.real:
         print(f"## Real comparisons\n\n{real_table(store, options.real, options.rounds)}\n")
+        print(f"## Cost of a verdict\n\n{cost_table(store, options.rounds)}\n")
+    if options.launches:
+        # After the real comparisons, whose launches are recorded too.
+        table = resampled_table(store, options.launches, options.rounds, options.threads)
+        print(f"## Recorded launches, {SUITES} suites drawn\n\n{table}\n")
     if options.sessions:
         table = session_table(store, options.sessions, options.pairs)
         print(f"## Stored baselines, separate sessions\n\n{table}\n")

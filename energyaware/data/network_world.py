@@ -55,12 +55,12 @@ class WorldSize:
         prior_spread: concentration of the causes' prior per equipment (Dirichlet); small is uneven.
     """
 
-    hubs: int = 6
+    hubs: int = 4
     sites_per_hub: int = 5
-    first_code: float = 0.85
-    second_code: float = 0.08
+    first_code: float = 0.64
+    second_code: float = 0.32
     clue_weight: float = 0.6
-    stray: float = 0.06
+    stray: float = 0.01
     prior_spread: float = 2.0
 
 

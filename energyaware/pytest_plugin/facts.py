@@ -31,6 +31,7 @@ class Facts:
         samples: name to single observations (`ttft_s`, `tpot_s`), for percentiles.
         ceiling: the most that this machine could do, `energyaware.records.Ceiling`.
         variant, task, phase, group: what the row is; `group` is ranked together.
+        features: numbers that describe the work and condition nothing (parameters, entropy), for `energyaware analyze`.
         fingerprints, traits: conditions that must agree before two runs are compared.
         notes: what a reader must know.
     """
@@ -52,6 +53,7 @@ class Facts:
     task: str = ""
     phase: str = ""
     group: str = ""
+    features: Mapping[str, float] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     traits: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -71,12 +73,12 @@ class Facts:
                 raise OptionError(f"energy.record does not know {name!r}", f"{hint}Known: {', '.join(names)}")
             old = getattr(self, name)
             merged[name] = {**old, **value} if isinstance(old, Mapping) else value
-        for name in ("quality", "trivial_quality"):
+        for name in ("quality", "trivial_quality", "features"):
             for metric, value in merged.get(name, {}).items():
                 if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                     raise OptionError(
                         f"energy.record({name}=…): {metric} is {value!r}, no finite number",
-                        "leave out a quality that was not measured",
+                        "leave out what was not measured",
                     )
         for name in _COUNTS:
             value = merged.get(name)
@@ -123,6 +125,7 @@ class Facts:
             notes=tuple(self.notes),
             samples={name: tuple(map(float, values)) for name, values in self.samples.items()},
             ceiling=self.ceiling,
+            features={name: float(value) for name, value in self.features.items()},
             idle_w=dict(recorder.idle_w),
         )
 

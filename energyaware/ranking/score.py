@@ -123,9 +123,8 @@ def _rank_group(group: str, benchmarks: Sequence[Benchmark], weight: float, seed
     for benchmark in benchmarks:
         by_row.setdefault(benchmark.row, []).append(benchmark)
     tasks = {item.task for item in benchmarks if item.rounds}
-    candles = {item.candle for item in benchmarks if item.rounds}
+    normalised = {task: _one_candle([item for item in benchmarks if item.task == task]) for task in tasks}
     meters = {(item.meters, item.source) for item in benchmarks if item.rounds}
-    normalised = len(candles) == 1 and all(entry.candle for item in benchmarks for entry in item.rounds)
     rows = [
         Row(group, name, tuple(map(detail, items)), remark=_problem(items, tasks)) for name, items in by_row.items()
     ]
@@ -139,7 +138,13 @@ def _rank_group(group: str, benchmarks: Sequence[Benchmark], weight: float, seed
         rows = [replace(ranked.get(row.name, row), pareto=row.name in front) for row in rows]
     rows.sort(key=lambda row: (row.rank is None, -(row.r if row.r is not None else row.phi or 0.0)))
     sources = sorted({str(item.source) for item in benchmarks if item.source})
-    return Ranking(group, tuple(rows), weight, winners_by_weight(rows), normalised, " and ".join(sources))
+    return Ranking(group, tuple(rows), weight, winners_by_weight(rows), all(normalised.values()), " and ".join(sources))
+
+
+def _one_candle(benchmarks: Sequence[Benchmark]) -> bool:
+    """Whether the rows of one task can be compared after division by their candle: all have the same, in each round."""
+    candles = {item.candle for item in benchmarks if item.rounds}
+    return len(candles) == 1 and all(entry.candle for item in benchmarks for entry in item.rounds)
 
 
 def _problem(items: Sequence[Benchmark], tasks: set[str]) -> str:
@@ -196,14 +201,14 @@ def _scored(
     rows: Sequence[Row],
     by_row: Mapping[str, Sequence[Benchmark]],
     weight: float,
-    normalised: bool,
+    normalised: Mapping[str, bool],
     rng: np.random.Generator,
 ) -> dict[str, Row]:
     picks: dict[int, npt.NDArray[np.int64]] = {}
     energy: dict[str, dict[str, tuple[float, Floats]]] = {}
     quality: dict[str, list[Floats | None]] = {}
     for row in rows:
-        energy[row.name] = {item.task: _energy_draws(item, normalised, rng) for item in by_row[row.name]}
+        energy[row.name] = {item.task: _energy_draws(item, normalised[item.task], rng) for item in by_row[row.name]}
         quality[row.name] = [_quality_draws(item, picks, rng) for item in by_row[row.name]]
     tasks = sorted(next(iter(energy.values())))
     best = {task: min(energy[name][task][0] for name in energy) for task in tasks}
