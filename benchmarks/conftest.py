@@ -86,6 +86,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, variants, ids=[variant.id for variant in variants])
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what the data of this run were."""
+    if config.getoption("collectonly") or not config_of(config).measure:
+        return
+    from energyaware.data.summary import summarize, summary_text
+
+    try:
+        text = summary_text(summarize(_dataset(config_of(config).data)))
+    except EnergyAwareError:
+        return  # it was said when the run began
+    terminalreporter.section("data of root-cause analysis")
+    terminalreporter.write_line(text)
+
+
 @pytest.fixture(scope="session")
 def device(energy_config: EnergyConfig) -> str:
     """Where models run."""

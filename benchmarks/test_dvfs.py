@@ -136,12 +136,12 @@ def dvfs_row(
     collected_garbage: None,  # noqa: ARG001 - collects after this fixture let go of the model
 ) -> DvfsRow:
     """The variant, loaded at the clock that the machine has, with one prompt of exactly `INPUT_TOKENS` tokens."""
-    from energyaware.variants.load import load_variant
+    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.phases import phase_workload
     from energyaware.variants.row import plan_layout, row_facts
 
     model = prepared(dvfs_variant.model)
-    loaded = load_variant(model.source, dvfs_variant, device)
+    loaded = load_prepared(model, dvfs_variant, dataset, device)
     workload = phase_workload(
         loaded.model,
         loaded.tokenizer,

@@ -24,12 +24,12 @@ def test_rca(
 ) -> None:
     """One request is one ticket in, one cause out; a round answers a batch of them in one forward pass."""
     from energyaware.tasks import rca
-    from energyaware.variants.load import load_variant
+    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
     from energyaware.work.counters import count
 
     model = prepared(variant.model)
-    loaded = load_variant(model.source, variant, device)
+    loaded = load_prepared(model, variant, dataset, device)
     task = rca.rca_for(dataset, loaded.tokenizer)
     work = rca.workload(loaded.model, loaded.tokenizer, task, dataset.test, min(BATCH_SIZE, len(dataset.test)))
     counted = count(loaded.model, work)

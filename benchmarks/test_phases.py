@@ -62,12 +62,12 @@ def row(
     collected_garbage: None,  # noqa: ARG001 - collects after this fixture let go of the model
 ) -> PhaseRow:
     """The variant, loaded, with prompts of exactly `INPUT_TOKENS` tokens."""
-    from energyaware.variants.load import load_variant
+    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.phases import phase_workload, position_limit
     from energyaware.variants.row import plan_layout, product_dtypes, row_facts
 
     model = prepared(phase_variant.model)
-    loaded = load_variant(model.source, phase_variant, device)
+    loaded = load_prepared(model, phase_variant, dataset, device)
     limit = position_limit(loaded.model)
     if limit is not None and limit < INPUT_TOKENS + NEW_TOKENS:
         pytest.skip(f"{phase_variant.model} has {limit} positions, the phases need {INPUT_TOKENS + NEW_TOKENS}")

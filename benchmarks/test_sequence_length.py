@@ -120,11 +120,11 @@ def row(
     length_variant: Variant, prepared: Callable[[str], PreparedModel], dataset: Dataset, device: str
 ) -> Iterator[Row]:
     """The variant, loaded once for all its lengths."""
-    from energyaware.variants.load import load_variant
+    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
 
     model = prepared(length_variant.model)
-    loaded = load_variant(model.source, length_variant, device)
+    loaded = load_prepared(model, length_variant, dataset, device)
     yield Row(loaded, plan_layout(loaded.model, length_variant.id), row_facts(loaded, model, dataset, device))
     del loaded
     gc.collect()  # models hold reference cycles

@@ -53,13 +53,13 @@ def test_task(
     from energyaware.tasks.registry import find_task
     from energyaware.tasks.trivial import trivial_quality
     from energyaware.tasks.workload import make_workload
-    from energyaware.variants.load import load_variant
+    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
     from energyaware.work.counters import count
 
     dataset = task_datasets[task_name]
     model = prepared_for_tasks(task_variant.model)
-    loaded = load_variant(model.source, task_variant, device, revision=model.revision)
+    loaded = load_prepared(model, task_variant, dataset, device)
     task = fit_task(find_task(task_name), dataset, loaded.tokenizer)
     size = min(BATCH_SIZE, len(dataset.test))
     work = make_workload(loaded.model, loaded.tokenizer, task, dataset.test, size)

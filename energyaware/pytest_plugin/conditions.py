@@ -13,6 +13,7 @@ import pytest
 from energyaware import __version__
 from energyaware.baselines import git
 from energyaware.config import EnergyConfig, shaping
+from energyaware.data.source import parse_source, shown
 from energyaware.measure.machine import describe
 from energyaware.meters.base import Meter
 
@@ -33,10 +34,15 @@ def conditions(
     """
     found = {f"--energy-{name.replace('_', '-')}": text for name, text in shaping(settings).items()}
     found |= {f"--{name.replace('_', '-')}": str(config.getoption(name)) for name in _TIMING}
-    for name, source in (("--energy-data", settings.data), *(("--energy-models", name) for name in settings.models)):
-        stamp = _stamp(Path(source)) if source else ""
+    found["--energy-data"] = shown(settings.data)
+    files = [
+        ("--energy-data", parse_source(settings.data).path),
+        *(("--energy-models", Path(name)) for name in settings.models),
+    ]
+    for name, path in files:
+        stamp = _stamp(path)
         if stamp:
-            found[f"files of {name} {source}"] = stamp
+            found[f"files of {name} {path}"] = stamp
     found["tests"] = " ".join(config.args)
     found["-k"] = config.getoption("keyword") or ""
     found["-m"] = config.getoption("markexpr") or ""

@@ -16,6 +16,9 @@ from energyaware.baselines.codec import to_json
 from energyaware.baselines.gate import Judgement, failing, judge
 from energyaware.baselines.store import Baseline, find_baseline, history
 from energyaware.config import EnergyConfig, Limit, TestSettings, parse_marker
+from energyaware.data.source import shown
+from energyaware.dvfs.state import state_dir
+from energyaware.dvfs.sweep import recover
 from energyaware.errors import EnergyAwareError, MeterError, OptionError
 from energyaware.measure.candle import Candle
 from energyaware.measure.contention import Observer
@@ -135,6 +138,7 @@ class EnergySession:
         self._deselected: set[str] = set()
         self._collected: set[str] = set()
         self._interrupted = False
+        self._restored = ""
         self._run: Run | None = None
         if not any(config.getoption(name) for name in ("benchmark_save", "benchmark_autosave", "benchmark_json")):
             # Joules are dear: a run is stored even if nobody asked.
@@ -155,6 +159,8 @@ class EnergySession:
             self._carbon = intensity(settings.country)
             if settings.compare is not None:
                 self.baseline = find_baseline(settings.compare, self._storage(), Path.cwd())
+            # A clock or cap that a killed sweep left would pass for the machine's own.
+            self._restored = recover(state_dir())
             self.meter = session_meter(self.config)
             self.idle_w = learn_idle(self.meter, settings.net)
             self._keeper = open_keeper(self.config, settings, self.meter)
@@ -175,7 +181,8 @@ class EnergySession:
         if self.config.getoption("collectonly"):
             return "energy: nothing is measured with --collect-only"
         domains = self.meter.domains.items()
-        return "energy: " + ", ".join(f"{name} {item.source} by {item.meter} ({item.detail})" for name, item in domains)
+        read = ", ".join(f"{name} {item.source} by {item.meter} ({item.detail})" for name, item in domains)
+        return f"energy: {read}" + (f"\nenergy: {self._restored}" if self._restored else "")
 
     def _storage(self) -> Path:
         storage = self.config._benchmarksession.storage  # type: ignore[attr-defined]
@@ -310,8 +317,8 @@ class EnergySession:
             settings = self.settings
             options = {
                 "suite": settings.suite, "meter": settings.meter, "models": list(settings.models),
-                "device": settings.device, "data": settings.data, "weight": settings.weight, "rounds": settings.rounds,
-                "country": settings.country, "net": settings.net,
+                "device": settings.device, "data": shown(settings.data), "dvfs": settings.dvfs,
+                "weight": settings.weight, "rounds": settings.rounds, "country": settings.country, "net": settings.net,
             }  # fmt: skip
             machine = {**self._keeper.machine, **describe()}
             self._run = Run(benchmarks, machine, options, self._totals(), __version__, interrupted=self._interrupted)

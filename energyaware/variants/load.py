@@ -32,6 +32,7 @@ from energyaware.errors import CompressionError
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.records import Variant
 from energyaware.variants.grid import CALIBRATED, PRECISIONS, Pruning, parse_pruning
+from energyaware.variants.phases import position_limit
 from energyaware.work.storage import weight_bytes
 
 _DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
@@ -54,6 +55,7 @@ class LoadedVariant:
         proof: what the compression changed; all zero counts of change for the fp32 dense variant. `proof.logits` is
             there where a probe was given.
         notes: what a reader must know (`conv1d→linear`, `zeros run dense (masked)`).
+        parameters: how many there are, tied ones once; structured pruning lowers it, masks and quantization do not.
     """
 
     model: Any
@@ -63,6 +65,7 @@ class LoadedVariant:
     weight_dtype: str
     proof: Proof
     notes: tuple[str, ...]
+    parameters: int
 
 
 def load_variant(
@@ -88,8 +91,9 @@ def load_variant(
         variant: precision and pruning.
         device: where it runs.
         revision: git revision, where `model_dir` is a Hugging Face id.
-        calibration: needed by `wanda` and `sparsegpt`; `width`, `heads` and `depth` rank by it where it is given, else
-            by weights or position. A function is called only where it is used.
+        calibration: rows of tokens, cut to the positions that the model has; needed by `wanda` and `sparsegpt`;
+            `width`, `heads` and `depth` rank by it where it is given, else by weights or position. A function is called
+            only where it is used.
         probe: inputs on which the variant's logits are compared with the fp32 dense model's.
         int8_threshold: replaces the outlier threshold of the precision's name, see `quantization_config`.
         double_quant: replaces the precision's own choice for the scales of nf4 and fp4.
@@ -110,12 +114,17 @@ def load_variant(
     model = load_model(model_dir, dtype=torch.float32, revision=revision)
     tokenizer = load_tokenizer(model_dir, revision=revision)
     batch = probe(tokenizer) if callable(probe) else probe
+    limit = position_limit(model)
+    if batch is not None:
+        batch = _cut(batch, limit)
     reference = None if batch is None else _logits(model, batch)
     before = snapshot(model)
     notes: list[str] = []
     if pruning.method != "dense":
         batches = calibration(tokenizer) if callable(calibration) and pruning.method != "magnitude" else calibration
-        notes += _prune(model, pruning, before, None if callable(batches) else batches)
+        fitting = None if batches is None or callable(batches) else [_cut(item, limit) for item in batches]
+        notes += _prune(model, pruning, before, fitting)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     if variant.precision in QUANTIZED:
         weight_dtype = SCHEMES[variant.precision].stored
         notes += _quantize(model, variant.precision, device, int8_threshold, double_quant)
@@ -142,6 +151,7 @@ def load_variant(
         weight_dtype=weight_dtype,
         proof=proof,
         notes=tuple(notes),
+        parameters=parameters,
     )
 
 
@@ -239,3 +249,10 @@ def _unquantized_dtype(precision: str, device: str) -> torch.dtype:
     if torch.device(device).type == "cpu":
         return torch.float32
     return torch.float16 if SCHEMES[precision].int8_threshold is not None else torch.bfloat16
+
+
+def _cut(batch: Batch, limit: int | None) -> Batch:
+    """The batch without what lies beyond the model's positions."""
+    if isinstance(batch, torch.Tensor):
+        return batch[:, :limit]
+    return {name: tensor[:, :limit] for name, tensor in batch.items()}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from energyaware.compression.proof import DTYPE_NAMES
+from energyaware.compression.proof import DTYPE_NAMES, Proof
 from energyaware.examples import Dataset
 from energyaware.variants.layout import policy, redraw
 from energyaware.variants.load import LoadedVariant
@@ -48,12 +48,21 @@ def row_facts(loaded: LoadedVariant, prepared: PreparedModel, dataset: Dataset, 
         "variant": loaded.variant,
         "fingerprints": {"dataset": dataset.fingerprint} | weights,
         "traits": {"device": device, "weight dtype": loaded.weight_dtype, "compute dtype": loaded.compute_dtype},
+        "features": {"parameters": loaded.parameters} | _proof(loaded.proof),
         "notes": (
             *dataset.notes,
             *loaded.notes,
             *((f"computes in {loaded.compute_dtype}",) if other_dtype else ()),
         ),
     }
+
+
+def _proof(proof: Proof) -> dict[str, float]:
+    """What the compression changed, as numbers of the record; what was not compared is absent."""
+    found = {"weights changed": proof.weights_changed, "share of weights changed": proof.share_changed}
+    if proof.logits is not None:
+        found |= {"largest logit error": proof.logits.max_error, "label flip rate": proof.logits.flip_rate}
+    return found
 
 
 def product_dtypes(loaded: LoadedVariant) -> str:

@@ -35,6 +35,10 @@ def weight_bytes(model: nn.Module) -> int:
 def module_tensors(module: Any) -> Iterator[torch.Tensor | None]:
     """The tensors that hold the weights of `module` itself, without its children's; None for statistics it lacks."""
     for parameter in module.parameters(recurse=False):
+        if hasattr(parameter, "__tensor_flatten__"):
+            # torchao's and packed 2:4 weights are wrappers that own no memory: their parts do.
+            yield from (getattr(parameter, name) for name in parameter.__tensor_flatten__()[0])
+            continue
         yield parameter
         yield from (getattr(parameter, name, None) for name in ("CB", "SCB"))
         state = getattr(parameter, "quant_state", None)
