@@ -1,8 +1,9 @@
 """What chance gives a process at its start, and what sharing it brings.
 
-Two processes run identical code and take turns, as in `energyaware compare`. Whatever their mean log ratio is off 0 by
-more than the rounds explain was drawn once per process: the addresses, the salt of Python's hashes, the core that the
-scheduler gave it. Prints the standard deviation of that value over launches, for workloads of the gate's promise.
+Two processes run identical code and take turns, as in `energyaware compare`. Whatever the log ratio of a launch, the
+mean over the middle half of its rounds, is off 0 by more than its rounds explain was drawn once per process: the
+addresses, the salt of Python's hashes, the core that the scheduler gave it. Prints the standard deviation of that value
+over launches, for workloads of the gate's promise.
 Run: python -m benchmarks.promises.chance
 """
 
@@ -24,10 +25,12 @@ from tabulate import tabulate
 
 from benchmarks.promises.gate import PACKAGE
 from energyaware.branches.chance import at_fixed_addresses, first_blocks, seeded
+from energyaware.branches.verdicts import LAUNCH_TRIM
 from energyaware.measure.cores import move_to_core
 from energyaware.measure.layout import HeapShift
 from energyaware.measure.rounds import calls_per_window
 from energyaware.meters.selection import cpu_time
+from energyaware.stats.location import trimmed_mean
 
 WORKLOADS = ("products", "vectors", "interpreter", "text")
 WINDOW_S = 0.008
@@ -87,7 +90,7 @@ def worker(name: str, folder: str, heap: bool, core: bool, seed: str) -> None:
 
 
 def launch(name: str, sharing: Sharing, folder: str, seed: int, rounds: int) -> float:
-    """Mean log ratio of one pair of fresh processes."""
+    """Log ratio of one pair of fresh processes, over its middle rounds, as `compare` has it."""
     rng = random.Random(seed)
     processes = []
     for side in range(2):
@@ -119,7 +122,7 @@ def launch(name: str, sharing: Sharing, folder: str, seed: int, rounds: int) -> 
         ratios.append(math.log(joules[1] / joules[0]))
     for process in processes:
         process.communicate()
-    return statistics.fmean(ratios)
+    return trimmed_mean(ratios, LAUNCH_TRIM).centre
 
 
 def _answer(process: subprocess.Popen[str]) -> str:
@@ -134,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--launches", type=int, default=12, help="per workload and row (12)")
-    parser.add_argument("--rounds", type=int, default=6, help="pairs of rounds per launch (6, as compare)")
+    parser.add_argument("--rounds", type=int, default=8, help="pairs of rounds per launch (8, as compare)")
     parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:

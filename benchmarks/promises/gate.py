@@ -112,6 +112,8 @@ def test_decode_like(energy, name):
 """
 CANDLES = {"compare": "interpreter", "sessions": "matmul"}
 SUITES = 10_000
+# They have nothing to do here, and take longer to load than all the rest of a launch's start.
+UNUSED_PLUGINS = ("hypothesispytest", "xdist", "typeguard", "anyio")
 FIXED_ROUNDS = 100
 FIXED_LAUNCHES = 2
 
@@ -165,7 +167,7 @@ def run_comparison(repository: Path, limit: str, launches: int, rounds: int) -> 
     settings = Settings(
         base="HEAD~1", head="HEAD", benchmarks_from="head", prepare="", limits=(limit,), rounds=rounds,
         launches=launches, max_s=math.inf, max_j=math.inf, resume=False,
-        pytest_arguments=("benchmarks", "--energy-meter=cpu-time"),
+        pytest_arguments=("benchmarks", "--energy-meter=cpu-time", *(f"-pno:{name}" for name in UNUSED_PLUGINS)),
     )  # fmt: skip
     journal = Journal(repository.parent / f"{repository.name}.jsonl")
     with Janitor() as janitor:
@@ -389,7 +391,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=10, help="sessions per revision for stored baselines (10)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of NumPy (1 2)")
     parser.add_argument("--pairs", type=int, default=40, help="pairs of sessions that are judged (40)")
-    parser.add_argument("--rounds", type=int, default=6, help="pairs of rounds per benchmark and launch (6)")
+    parser.add_argument("--rounds", type=int, default=8, help="pairs of rounds per benchmark and launch (8)")
     parser.add_argument("--store", type=Path, default=None, help="folder for what was measured")
     options = parser.parse_args()
     store = Store(options.store or cache_dir() / "promises" / "gate")

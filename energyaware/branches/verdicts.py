@@ -1,7 +1,8 @@
 """Verdicts on interleaved launches. Pure: launches in, judgements out.
 
 Joules and seconds are judged by the sequential test of `energyaware.stats.sequential` on one value per launch, the mean
-over its rounds of log(head / base). Exact counts and qualities do not depend on the launch: the first one is judged.
+of log(head / base) over the middle half of its rounds: neighbours disturb single rounds by tens of percent. Exact
+counts and qualities do not depend on the launch: the first one is judged.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from energyaware.stats.sequential import Decision, Plan, decide
 
 Key = tuple[str, str]
 
+LAUNCH_TRIM = 0.25
+"""Share of a launch's rounds that is left out at each end."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -36,7 +40,7 @@ class Standing:
 
 
 def launch_value(pair: Pair, metric: str) -> float | None:
-    """Mean over rounds of log(head / base) of one launch; None where a side has no value."""
+    """Mean of log(head / base) over the middle rounds of one launch; None where a side has no value."""
     base, head = pair.base, pair.head
     if base is None or head is None:
         return None
@@ -48,7 +52,7 @@ def launch_value(pair: Pair, metric: str) -> float | None:
         math.log(round_value(head, metric, now) / round_value(base, metric, before))
         for before, now in zip(base.rounds, head.rounds, strict=True)
     ]
-    return trimmed_mean(ratios).centre if ratios else None
+    return trimmed_mean(ratios, LAUNCH_TRIM).centre if ratios else None
 
 
 def standing(question: Question, launches: Sequence[Launch], plan: Plan, *, ended: bool) -> Standing:

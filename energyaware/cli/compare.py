@@ -28,7 +28,7 @@ from energyaware.reports.columns import plain
 from energyaware.reports.comparison import comparison_json, comparison_markdown, comparison_text, github_errors
 from energyaware.units import percent, si
 
-DEFAULT_ROUNDS, DEFAULT_LAUNCHES, DEFAULT_MINUTES = 6, 20, 60.0
+DEFAULT_ROUNDS, DEFAULT_LAUNCHES, DEFAULT_MINUTES = 8, 20, 60.0
 INTERRUPTED = 130
 
 

@@ -12,6 +12,7 @@ import pytest
 from energyaware.baselines.gate import failing
 from energyaware.config import NEWEST_ANCESTOR
 from energyaware.records import Run
+from energyaware.reports.clocks import clock_lines
 from energyaware.reports.columns import Grams, plain
 from energyaware.reports.comparison import github_errors
 from energyaware.reports.tables import gate_table, ranking_notes, ranking_table, remarks, totals_line
@@ -39,6 +40,11 @@ def summarize(reporter: pytest.TerminalReporter, session: EnergySession, run: Ru
             lines(remark, yellow=True)
         for note in ranking_notes(ranking, run.totals):
             lines(note)
+    clocks = clock_lines(run.benchmarks)
+    if clocks:
+        reporter.section("clocks and power caps")
+        for line in clocks:
+            lines(line)
     if settings.compare is not None:
         _verdicts(reporter, session, lines)
     reporter.section("energy of this run")

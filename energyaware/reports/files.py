@@ -12,6 +12,8 @@ from energyaware.baselines.gate import Judgement
 from energyaware.errors import CacheError
 from energyaware.ranking.score import Ranking
 from energyaware.records import Run
+from energyaware.reports.analysis import length_tables
+from energyaware.reports.clocks import clock_lines
 from energyaware.reports.columns import Grams, escaped, percentile, plain
 from energyaware.reports.tables import MARKDOWN, gate_table, ranking_notes, ranking_table, remarks, totals_line
 
@@ -34,6 +36,12 @@ def markdown(
         lines += [f"## Ranking{f': {escaped(ranking.group)}' if ranking.group else ''}", ""]
         lines += [ranking_table(ranking, grams, style=MARKDOWN), ""]
         lines += [f"- {escaped(note)}" for note in (*ranking_notes(ranking, run.totals), *remarks(ranking))] + [""]
+    lengths = length_tables(run.benchmarks, MARKDOWN)
+    if lengths:
+        lines += ["## Energy against length", "", lengths, ""]
+    clocks = clock_lines(run.benchmarks)
+    if clocks:
+        lines += ["## Clocks and power caps", "", *(f"- {escaped(line)}" for line in clocks), ""]
     if judgements:
         lines += ["## Verdicts", "", f"Baseline: {escaped(baseline)}", "", gate_table(judgements, MARKDOWN), ""]
         lines += [f"- {escaped(item.row)}: {escaped(item.reason)}" for item in judgements if item.reason] + [""]
