@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--model", action="append", help="embedded model; repeatable (default: mini-gpt2, mini-mistral)"
     )
-    parser.add_argument("--test", type=int, default=4000, help="test tickets, drawn apart from the corpus (4000)")
+    parser.add_argument("--test", type=int, default=16_000, help="test tickets, drawn apart from the corpus (16000)")
     parser.add_argument("--calibration", type=int, default=20_000, help="tickets for the calibration (20000)")
     parser.add_argument("--seed", type=int, default=0, help="of the corpus")
     options = parser.parse_args(arguments)
