@@ -23,7 +23,9 @@ def test_rca(
     energy: Any, variant: Variant, prepared: Callable[[str], PreparedModel], dataset: Dataset, device: str
 ) -> None:
     """One request is one ticket in, one cause out; a round answers a batch of them in one forward pass."""
+    from energyaware.data.features import mean_features
     from energyaware.tasks import rca
+    from energyaware.tasks.encoding import middle_examples
     from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
     from energyaware.work.counters import count
@@ -31,7 +33,8 @@ def test_rca(
     model = prepared(variant.model)
     loaded = load_prepared(model, variant, dataset, device)
     task = rca.rca_for(dataset, loaded.tokenizer)
-    work = rca.workload(loaded.model, loaded.tokenizer, task, dataset.test, min(BATCH_SIZE, len(dataset.test)))
+    size = min(BATCH_SIZE, len(dataset.test))
+    work = rca.workload(loaded.model, loaded.tokenizer, task, dataset.test, size)
     counted = count(loaded.model, work)
     most_frequent = Counter(example.label for example in dataset.train).most_common(1)[0][0]
     energy.record(
@@ -44,6 +47,7 @@ def test_rca(
         weight_bytes=counted.weight_bytes,
         trivial_quality={"accuracy": sum(item.label == most_frequent for item in dataset.test) / len(dataset.test)},
     )
+    energy.record(features=mean_features(map(task.prompt, middle_examples(task, dataset.test, size))))
     layout = plan_layout(loaded.model, variant.id)
     energy.pedantic(work, before_round=layout.before_round, layout=layout.description)
 

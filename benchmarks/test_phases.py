@@ -62,6 +62,7 @@ def row(
     collected_garbage: None,  # noqa: ARG001 - collects after this fixture let go of the model
 ) -> PhaseRow:
     """The variant, loaded, with prompts of exactly `INPUT_TOKENS` tokens."""
+    from energyaware.data.features import mean_features
     from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.phases import phase_workload, position_limit
     from energyaware.variants.row import plan_layout, product_dtypes, row_facts
@@ -80,6 +81,7 @@ def row(
         new_tokens=NEW_TOKENS,
     )
     facts = row_facts(loaded, model, dataset, device)
+    facts["features"] |= mean_features(loaded.tokenizer.batch_decode(workload.input_ids, skip_special_tokens=True))
     lengths = {"batch size": batch_size, "input tokens": INPUT_TOKENS, "output tokens": NEW_TOKENS}
     facts["traits"] |= {name: str(value) for name, value in lengths.items()}
     # Two benchmarks of one group are two tasks of the same variant.

@@ -48,7 +48,9 @@ def test_task(
     device: str,
 ) -> None:
     """One request is one prompt in, one answer out at its natural length; a round answers a batch of them."""
+    from energyaware.data.features import mean_features
     from energyaware.tasks.base import fit_task
+    from energyaware.tasks.encoding import middle_examples
     from energyaware.tasks.evaluation import evaluate
     from energyaware.tasks.registry import find_task
     from energyaware.tasks.trivial import trivial_quality
@@ -78,6 +80,7 @@ def test_task(
         read_bytes=counted.read_bytes,
         trivial_quality=trivial_quality(task, dataset, loaded.tokenizer),
     )
+    energy.record(features=mean_features(map(task.prompt, middle_examples(task, dataset.test, size))))
     layout = plan_layout(loaded.model, task_variant.id)
     energy.pedantic(work, before_round=layout.before_round, layout=layout.description)
 

@@ -64,6 +64,17 @@ def features_of(text: str) -> InputFeatures:
     )
 
 
+def mean_features(texts: Iterable[str]) -> dict[str, float]:
+    """Mean over texts of the properties that do not grow with length alone; one that some text lacks is left out."""
+    found = [features_of(text) for text in texts]
+    means: dict[str, float] = {}
+    for name in ("character_entropy_bits", "word_entropy_bits", "type_token_ratio", "entity_density"):
+        values = [value for item in found if (value := getattr(item, name)) is not None]
+        if values and len(values) == len(found):
+            means[name] = sum(values) / len(values)
+    return means
+
+
 def _looks_like_entity(word: str, *, starts_sentence: bool) -> bool:
     letters = [character for character in word if character.isalpha()]
     if any(character.isdigit() for character in word):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyaware.data.features import features_of
+from energyaware.data.features import features_of, mean_features
 
 
 def test_entropies_follow_the_formula():
@@ -68,3 +68,12 @@ def test_long_texts_take_linear_time():
     features = features_of("word Name7 " * 100_000)
     assert features.words == 200_000
     assert features.entity_density == pytest.approx(0.5)
+
+
+def test_means_are_over_texts_and_leave_out_what_one_of_them_lacks():
+    texts = ["Alarm at Site A7", "los los los"]
+    means = mean_features(texts)
+    for name in ("character_entropy_bits", "word_entropy_bits", "type_token_ratio", "entity_density"):
+        assert means[name] == pytest.approx(sum(getattr(features_of(text), name) for text in texts) / 2)
+    assert set(mean_features([*texts, "..."])) == {"character_entropy_bits"}
+    assert mean_features([]) == {}
