@@ -1,5 +1,6 @@
 import importlib
 import time
+from importlib.util import find_spec
 
 import pytest
 
@@ -136,7 +137,7 @@ def test_hidden_answers_can_be_left_out(online, datasets, three_splits):
 
 
 def test_what_the_hub_refuses_is_explained(online):
-    import httpx
+    httpx = pytest.importorskip("httpx2" if find_spec("httpx2") else "httpx")
     from huggingface_hub import errors
 
     response = httpx.Response(401, request=httpx.Request("GET", "https://localhost"))

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
-import httpx
 import pytest
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -14,6 +14,9 @@ from huggingface_hub.errors import (
 
 from energyaware.errors import ModelError
 from energyaware.models.hub import TIMEOUT_S, ask_hub, cached_snapshot, missing_shards, require_safetensors
+
+# What huggingface_hub speaks HTTP with: httpx2 since its version 2.
+httpx = pytest.importorskip("httpx2" if find_spec("httpx2") else "httpx")
 
 
 def refusal(kind, status):
