@@ -22,7 +22,9 @@ child.wait()
 COORDINATOR = """
 import signal, sys, time
 from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits to ignore it
+# A job in the background inherits to ignore these.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from energyaware.branches.janitor import Janitor
 with Janitor() as janitor:
     janitor.kill_at_end(int(sys.argv[1]))
