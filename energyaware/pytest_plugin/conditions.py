@@ -40,7 +40,7 @@ def conditions(
         *(("--energy-models", Path(name)) for name in settings.models),
     ]
     for name, path in files:
-        stamp = _stamp(path)
+        stamp = _stamp(path) if path.name else ""
         if stamp:
             found[f"files of {name} {path}"] = stamp
     found["tests"] = " ".join(config.args)

@@ -12,7 +12,6 @@ from energyaware.baselines.gate import Judgement
 from energyaware.errors import CacheError
 from energyaware.ranking.score import Ranking
 from energyaware.records import Run
-from energyaware.reports.analysis import length_tables
 from energyaware.reports.clocks import clock_lines
 from energyaware.reports.columns import Grams, escaped, percentile, plain
 from energyaware.reports.tables import MARKDOWN, gate_table, ranking_notes, ranking_table, remarks, totals_line
@@ -36,6 +35,8 @@ def markdown(
         lines += [f"## Ranking{f': {escaped(ranking.group)}' if ranking.group else ''}", ""]
         lines += [ranking_table(ranking, grams, style=MARKDOWN), ""]
         lines += [f"- {escaped(note)}" for note in (*ranking_notes(ranking, run.totals), *remarks(ranking))] + [""]
+    from energyaware.reports.analysis import length_tables  # here, as it loads scipy
+
     lengths = length_tables(run.benchmarks, MARKDOWN)
     if lengths:
         lines += ["## Energy against length", "", lengths, ""]

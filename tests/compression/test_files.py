@@ -35,6 +35,8 @@ def test_every_architecture_saves_loads_and_generates_the_same(build, architectu
     model = build(architecture)
     if method == "heads-50" and architecture not in ("mistral", "llama", "t5"):
         pytest.skip("its config cannot say fewer heads: test_shrink tests the error")
+    if method in SCHEMES:
+        pytest.importorskip(SCHEMES[method].library)
     METHODS[method](model, calibration)
     expected = logits_of(model, ids)
     options = {"max_new_tokens": 4, "do_sample": False, "attention_mask": torch.ones_like(ids)}

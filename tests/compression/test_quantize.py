@@ -108,6 +108,7 @@ def test_codes_of_t5s_wo_stay_in_a_dtype_that_its_code_can_cast_to(build, ids, m
 
 @pytest.mark.parametrize("precision", ["int8", "nf4", "int8wo"])
 def test_a_quantized_model_is_not_quantized_again(build, precision):
+    pytest.importorskip(SCHEMES[precision].library)
     model = build("mistral")
     quantize(model, precision)
     with pytest.raises(CompressionError, match=r"q_proj .* is quantized already"):

@@ -19,7 +19,9 @@ PRIOR = {"policy0/scaling_max_freq": 3100}
 SWEEPER = """
 import signal, sys, time
 from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits to ignore it
+# A job in the background inherits to ignore these.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from energyaware.dvfs.catalogue import open_knob
 from energyaware.dvfs.sweep import Sweep
 root = Path(sys.argv[1])

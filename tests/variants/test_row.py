@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from energyaware.compression.proof import LogitChange, Proof
 from energyaware.examples import Dataset
 from energyaware.variants.grid import make_variant
 from energyaware.variants.prepare import PreparedModel
@@ -13,13 +14,15 @@ from energyaware.variants.row import plan_layout, product_dtypes, row_facts
 DATASET = Dataset("tickets", "f" * 64, ("a", "b"), (), (), (), notes=("two dropped",))
 
 
-def loaded(precision="fp32", compute="fp32", dtype=torch.float32):
+def loaded(precision="fp32", compute="fp32", dtype=torch.float32, logits=None):
     return SimpleNamespace(
         model=SimpleNamespace(dtype=dtype),
         variant=make_variant("small", precision),
         compute_dtype=compute,
         weight_dtype=precision,
         notes=("conv1d→linear",),
+        parameters=1000,
+        proof=Proof(30, 120, 30, 480, ("a",), 2, 2, ("fp32",), logits),
     )
 
 
@@ -29,8 +32,15 @@ def test_facts_of_a_row():
         "variant": make_variant("small", "fp32"),
         "fingerprints": {"dataset": "f" * 64, "weights": "a" * 64},
         "traits": {"device": "cpu", "weight dtype": "fp32", "compute dtype": "fp32"},
+        "features": {"parameters": 1000, "weights changed": 30, "share of weights changed": 0.25},
         "notes": ("two dropped", "conv1d→linear"),
     }
+
+
+def test_a_probe_tells_how_far_the_answers_moved():
+    facts = row_facts(loaded(logits=LogitChange(0.5, 3, 12)), PreparedModel("folder", "a" * 64), DATASET, "cpu")
+    assert facts["features"]["largest logit error"] == 0.5
+    assert facts["features"]["label flip rate"] == 0.25
 
 
 def test_weights_that_are_not_local_have_no_fingerprint_and_another_dtype_is_noted():
