@@ -51,14 +51,15 @@ def _analyze(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their arguments."""
     parser = argparse.ArgumentParser(prog="energyaware", description="Energy of language models: rank stored runs.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     rank = commands.add_parser("rank", help="print the ranking of a stored run again, for any weight")
     rank.add_argument("run", help="a file that --benchmark-save, -autosave or -json wrote")
     rank.add_argument("--weight", type=float, help="w of R = w·φ + (1−w)·ρ; else the one of the run")
-    rank.add_argument("--sort", choices=SORTS, default="r")
+    rank.add_argument("--sort", choices=SORTS, default="r", help="order of the rows")
     rank.set_defaults(call=_rank)
     compare = commands.add_parser("compare", help="measure two revisions side by side: did this branch make it worse?")
     from energyaware.cli.compare import add_arguments
@@ -99,9 +100,9 @@ def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on standard error and exit status 2."""
     own, pytest_arguments = _parted(list(sys.argv[1:] if arguments is None else arguments))
-    parsed = _parser().parse_args(own)
+    parsed = build_parser().parse_args(own)
     if pytest_arguments and parsed.command != "compare":
-        _parser().error("only compare passes arguments after -- to pytest")
+        build_parser().error("only compare passes arguments after -- to pytest")
     parsed.pytest_arguments = pytest_arguments
     command: Command = parsed.call
     try:

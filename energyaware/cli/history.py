@@ -40,7 +40,7 @@ class Series:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--metric", choices=_NOISY, default="energy")
+    parser.add_argument("--metric", choices=_NOISY, default="energy", help="what is followed")
     parser.add_argument(
         "--storage",
         type=Path,
