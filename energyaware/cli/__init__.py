@@ -51,8 +51,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The commands and their arguments."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="energyaware", description="Energy of language models: rank stored runs.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -100,9 +99,9 @@ def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on standard error and exit status 2."""
     own, pytest_arguments = _parted(list(sys.argv[1:] if arguments is None else arguments))
-    parsed = build_parser().parse_args(own)
+    parsed = _parser().parse_args(own)
     if pytest_arguments and parsed.command != "compare":
-        build_parser().error("only compare passes arguments after -- to pytest")
+        _parser().error("only compare passes arguments after -- to pytest")
     parsed.pytest_arguments = pytest_arguments
     command: Command = parsed.call
     try:
