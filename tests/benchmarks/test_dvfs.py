@@ -14,6 +14,7 @@ from benchmarks import test_dvfs as suite
 from energyaware.dvfs import catalogue
 from energyaware.dvfs.state import Prior, load, save, state_file
 from energyaware.dvfs.sysfs import Sysfs
+from energyaware.models.catalogue import ModelSpec
 from energyaware.pytest_plugin import CONFIG
 
 ROOT = Path(__file__).parents[2]
@@ -189,9 +190,11 @@ class Metafunc:
 
     fixturenames = ("energy", "sweep", "setting")
 
-    def __init__(self, dvfs, **options):
-        settings = types.SimpleNamespace(dvfs=dvfs, device="cpu", suite="quick", models=("tiny-gpt2",), **options)
-        self.config = types.SimpleNamespace(stash={CONFIG: settings}, getoption=lambda name: False)
+    def __init__(self, dvfs, offered, **options):
+        chosen = {"suite": "quick", "models": ("tiny-gpt2",), **options}
+        settings = types.SimpleNamespace(dvfs=dvfs, device="cpu", **chosen)
+        hook = types.SimpleNamespace(pytest_energy_models=lambda config: [offered])
+        self.config = types.SimpleNamespace(stash={CONFIG: settings}, getoption=lambda name: False, hook=hook)
         self.values, self.ids = {}, {}
 
     def parametrize(self, name, values, ids=()):
@@ -205,12 +208,12 @@ class Metafunc:
 
 @pytest.fixture
 def collect(tree, tmp_path, monkeypatch):
-    """Collect with a SPEC on the tree."""
+    """Collect with a SPEC on the tree, and with models that a plugin offers."""
     monkeypatch.setattr(catalogue, "Sysfs", lambda root: Sysfs(tmp_path))
     monkeypatch.setenv("ENERGYAWARE_STATE", str(tmp_path / "state"))
 
-    def run(dvfs):
-        metafunc = Metafunc(dvfs)
+    def run(dvfs, offered=None, **options):
+        metafunc = Metafunc(dvfs, offered or {}, **options)
         suite.pytest_generate_tests(metafunc)
         return metafunc
 
@@ -222,6 +225,14 @@ def test_a_count_is_spread_over_what_the_machine_offers(collect):
     assert found.values["setting"] == [1000.0, 2000.0, 3000.0]
     assert found.ids["setting"] == ["cpu-1000MHz", "cpu-2000MHz", "cpu-3000MHz"]
     assert found.ids["dvfs_variant"] == ["tiny-gpt2-fp32"]
+
+
+def test_models_of_plugins_are_swept_too(collect):
+    offered = {"mine": ModelSpec("mine", "gpt2", "small", path=Path("somewhere"))}
+    assert collect("cpu:3", offered, models=("mine", "tiny-gpt2")).ids["dvfs_variant"] == ["mine-fp32"]
+    whole = collect("cpu:3", offered, models=("mine", "tiny-gpt2"), suite="full").values["dvfs_variant"]
+    assert {variant.model for variant in whole} == {"mine", "tiny-gpt2"}
+    assert {variant.pruning for variant in whole} == {"dense"}
 
 
 def test_nothing_is_swept_unless_asked_for(collect):
