@@ -28,8 +28,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def repository(pytester, monkeypatch, model):
     """A repository with the two blocks of code from the document."""
-    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "CI"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("MODEL", str(model))
     conftest, test = re.findall(

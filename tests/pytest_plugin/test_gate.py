@@ -14,13 +14,22 @@ def work():
     return total
 """
 
+NO_MACHINE_INFO = """
+import pytest
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_generate_machine_info(config):
+    return {}  # pytest-benchmark's own takes a second
+"""
+
 
 @pytest.fixture
 def repository(pytester, monkeypatch):
     """A repository that uses only the fixture; its code under test grows with $LENGTH."""
-    for name in ("PYTEST_ADDOPTS", "CI", "LENGTH"):
+    for name in ("CI", "LENGTH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+    pytester.makeconftest(NO_MACHINE_INFO)
     pytester.makepyfile(
         mylib=WORKLOAD,
         test_mylib="""

@@ -1,7 +1,6 @@
 """Runs that are cut off, and go on."""
 
 import errno
-import importlib
 import json
 import os
 import signal
@@ -53,12 +52,6 @@ def test_plain():
     ran("plain")
 """
 COMPLETE = "model first-10 first-20 second plain "
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded():
-    """Modules that the tests patch: a run inside this process would load them anew, and forget them."""
-    importlib.import_module("energyaware.pytest_plugin.session")
 
 
 @pytest.fixture
