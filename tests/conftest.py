@@ -13,6 +13,7 @@ settings.load_profile("energyaware")
 
 # Plugins that take longer to load than all the rest of a run, and that no run of a test needs.
 UNUSED = ("hypothesispytest", "xdist", "xdist.looponfail", "timeout", "typeguard", "anyio")
+LIGHT = " ".join(f"-p no:{name}" for name in UNUSED)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,8 +25,15 @@ def runs_of_tests():
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
             patch.delenv(name)
-        patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in UNUSED))
+        patch.setenv("PYTEST_ADDOPTS", LIGHT)
         yield
+
+
+@pytest.fixture
+def pytester(pytester, monkeypatch):
+    """As pytest's own, which forgets what `runs_of_tests` has set."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", LIGHT)
+    return pytester
 
 
 def tiny_gpt2(layers: int = 2):
