@@ -1,4 +1,4 @@
-"""Tiny random models of the two architectures whose linear maps are stored differently."""
+"""What processes that tests start inherit, and tiny random models of two architectures that store maps differently."""
 
 from __future__ import annotations
 
