@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,11 +19,15 @@ from energyaware.records import Variant
 
 if TYPE_CHECKING:
     from energyaware.models.catalogue import ModelSpec
+    from energyaware.variants.phases import PhaseWorkload
     from energyaware.variants.prepare import PreparedModel
+    from energyaware.variants.row import LayoutPlan
 
 QUICK_MODELS = ("mini-gpt2", "mini-mistral")
 NETWORK = "network"
 QUICK_PHASES = ("fp32", "bf16", "nf4")
+INPUT_TOKENS = 64
+NEW_TOKENS = 32
 MODELS = pytest.StashKey["Mapping[str, ModelSpec]"]()
 
 
@@ -164,3 +169,57 @@ def collected_garbage() -> Iterator[None]:
     import gc
 
     gc.collect()
+
+
+@dataclass(frozen=True)
+class PhaseRow:
+    """A variant with prompts for prefill and decode.
+
+    Attributes:
+        facts: what `energy.record` is told, whatever the phase.
+        dtypes: in which it multiplies matrices.
+    """
+
+    workload: PhaseWorkload
+    layout: LayoutPlan
+    facts: dict[str, Any]
+    dtypes: str
+
+
+@pytest.fixture
+def load_phase_row(
+    prepared: Callable[[str], PreparedModel],
+    dataset: Dataset,
+    device: str,
+    collected_garbage: None,  # noqa: ARG001 - collects after the row let go of its model
+) -> Callable[[Variant, int], PhaseRow]:
+    """A function (variant, batch size) → the variant, loaded, with prompts of exactly `INPUT_TOKENS` tokens."""
+    from energyaware.data.features import mean_features
+    from energyaware.variants.calibrated import load_prepared
+    from energyaware.variants.phases import phase_workload, position_limit
+    from energyaware.variants.row import plan_layout, product_dtypes, row_facts
+
+    def load(variant: Variant, batch_size: int) -> PhaseRow:
+        model = prepared(variant.model)
+        loaded = load_prepared(model, variant, dataset, device)
+        limit = position_limit(loaded.model)
+        if limit is not None and limit < INPUT_TOKENS + NEW_TOKENS:
+            pytest.skip(f"{variant.model} has {limit} positions, the phases need {INPUT_TOKENS + NEW_TOKENS}")
+        workload = phase_workload(
+            loaded.model,
+            loaded.tokenizer,
+            [example.text for example in dataset.test],
+            batch_size=batch_size,
+            input_tokens=INPUT_TOKENS,
+            new_tokens=NEW_TOKENS,
+        )
+        facts = row_facts(loaded, model, dataset, device)
+        facts["features"] |= mean_features(loaded.tokenizer.batch_decode(workload.input_ids, skip_special_tokens=True))
+        lengths = {"batch size": batch_size, "input tokens": INPUT_TOKENS, "output tokens": NEW_TOKENS}
+        facts["traits"] |= {name: str(value) for name, value in lengths.items()}
+        # Two benchmarks of one group are two tasks of the same variant.
+        facts["task"] = "generation" if batch_size == 1 else f"generation x{batch_size}"
+        facts["requests"] = workload.requests
+        return PhaseRow(workload, plan_layout(loaded.model, variant.id), facts, product_dtypes(loaded))
+
+    return load

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,33 +15,28 @@ from energyaware.dvfs.spec import Spec, choose, parse_spec, refuse_estimated_dom
 from energyaware.dvfs.state import state_dir
 from energyaware.dvfs.sweep import Sweep, recover
 from energyaware.errors import EnergyAwareError
-from energyaware.examples import Dataset
 from energyaware.pytest_plugin import config_of
 from energyaware.pytest_plugin.fixture import ENERGY_SESSION
 from energyaware.records import Variant
 
 if TYPE_CHECKING:
-    from energyaware.variants.phases import PhaseWorkload, Prefilled
-    from energyaware.variants.prepare import PreparedModel
-    from energyaware.variants.row import LayoutPlan
+    from benchmarks.conftest import PhaseRow
+    from energyaware.variants.phases import Prefilled
 
-INPUT_TOKENS = 64
-NEW_TOKENS = 32
-MODEL = "mini-gpt2"
 CLOCK_SAMPLES = 5
 
 OFF = "nothing is changed without --energy-dvfs=SPEC (cpu, package, gpu-clock or gpu-power; see docs/dvfs.md)"
 
 
-def dvfs_variants_of(config: EnergyConfig) -> tuple[Variant, ...]:
+def dvfs_variants_of(config: pytest.Config) -> tuple[Variant, ...]:
     """The variants swept: every unpruned one in the full suite, else the first model in fp32."""
-    from energyaware.models.catalogue import find
+    from benchmarks.conftest import models_of
     from energyaware.variants.grid import full_grid, make_variant
 
-    names = [find(name).name for name in config.models or (MODEL,)]
-    if config.suite == "full":
-        return tuple(item for item in full_grid(names) if item.pruning == "dense")
-    return (make_variant(names[0]),)
+    models = tuple(models_of(config))
+    if config_of(config).suite == "full":
+        return tuple(item for item in full_grid(models) if item.pruning == "dense")
+    return (make_variant(models[0]),)
 
 
 def gpu_of_run(config: EnergyConfig, knob: str) -> int | None:
@@ -78,7 +72,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     spec = parse_spec(config.dvfs)
     try:
         settings = settings_of(config, spec, metafunc.config.getoption("collectonly"))
-        variants = dvfs_variants_of(config)
+        variants = dvfs_variants_of(metafunc.config)
     except KnobUnavailableError as error:
         _skip(metafunc, str(error))
         return
@@ -113,54 +107,21 @@ def sweep(request: pytest.FixtureRequest, energy_config: EnergyConfig) -> Iterat
         yield held
 
 
-@dataclass(frozen=True)
-class DvfsRow:
-    """A variant with its prompts.
-
-    Attributes:
-        facts: what `energy.record` is told, whatever the phase and setting.
-    """
-
-    workload: PhaseWorkload
-    layout: LayoutPlan
-    facts: dict[str, Any]
-
-
 @pytest.fixture
 def dvfs_row(
     sweep: Sweep,  # noqa: ARG001 - refuses before the model is loaded
     dvfs_variant: Variant,
-    prepared: Callable[[str], PreparedModel],
-    dataset: Dataset,
-    device: str,
-    collected_garbage: None,  # noqa: ARG001 - collects after this fixture let go of the model
-) -> DvfsRow:
-    """The variant, loaded at the clock that the machine has, with one prompt of exactly `INPUT_TOKENS` tokens."""
-    from energyaware.variants.calibrated import load_prepared
-    from energyaware.variants.phases import phase_workload
-    from energyaware.variants.row import plan_layout, row_facts
-
-    model = prepared(dvfs_variant.model)
-    loaded = load_prepared(model, dvfs_variant, dataset, device)
-    workload = phase_workload(
-        loaded.model,
-        loaded.tokenizer,
-        [example.text for example in dataset.test],
-        batch_size=1,
-        input_tokens=INPUT_TOKENS,
-        new_tokens=NEW_TOKENS,
-    )
-    facts = row_facts(loaded, model, dataset, device)
-    facts["traits"] |= {"input tokens": str(INPUT_TOKENS), "output tokens": str(NEW_TOKENS)}
-    facts["requests"] = workload.requests
-    return DvfsRow(workload, plan_layout(loaded.model, dvfs_variant.id), facts)
+    load_phase_row: Callable[[Variant, int], PhaseRow],
+) -> PhaseRow:
+    """The variant, loaded at the clock that the machine has, with one prompt."""
+    return load_phase_row(dvfs_variant, 1)
 
 
 def _meter_at(
     energy: Any,
     sweep: Sweep,
     setting: float,
-    row: DvfsRow,
+    row: PhaseRow,
     call: Callable[[], object],
     before_round: Callable[[], None] | None,
     **facts: Any,
@@ -187,7 +148,7 @@ def _meter_at(
 
 
 @pytest.mark.energy(group="dvfs prefill", candle="matmul")
-def test_prefill(energy: Any, sweep: Sweep, setting: float, dvfs_row: DvfsRow) -> None:
+def test_prefill(energy: Any, sweep: Sweep, setting: float, dvfs_row: PhaseRow) -> None:
     """One call reads the prompt and fills the cache."""
     workload = dvfs_row.workload
     _meter_at(
@@ -197,7 +158,7 @@ def test_prefill(energy: Any, sweep: Sweep, setting: float, dvfs_row: DvfsRow) -
 
 
 @pytest.mark.energy(group="dvfs decode", candle="small-ops")
-def test_decode(energy: Any, sweep: Sweep, setting: float, dvfs_row: DvfsRow) -> None:
+def test_decode(energy: Any, sweep: Sweep, setting: float, dvfs_row: PhaseRow) -> None:
     """One call goes on from a filled cache, which it leaves as it was."""
     workload, layout = dvfs_row.workload, dvfs_row.layout
     prefilled: Prefilled = workload.prefill()

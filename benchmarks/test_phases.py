@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from energyaware.config import EnergyConfig
-from energyaware.examples import Dataset
 from energyaware.paths import cache_dir
 from energyaware.progress import Progress
 from energyaware.pytest_plugin import config_of
 from energyaware.records import Ceiling, Variant
 
 if TYPE_CHECKING:
+    from benchmarks.conftest import PhaseRow
     from energyaware.records import Work
-    from energyaware.variants.phases import PhaseWorkload, Prefilled
-    from energyaware.variants.prepare import PreparedModel
-    from energyaware.variants.row import LayoutPlan
-
-INPUT_TOKENS = 64
-NEW_TOKENS = 32
+    from energyaware.variants.phases import Prefilled
 
 
 def batch_sizes_of(config: EnergyConfig) -> tuple[int, ...]:
@@ -37,57 +32,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("batch_size", sizes, ids=[f"batch{size}" for size in sizes])
 
 
-@dataclass(frozen=True)
-class PhaseRow:
-    """A variant with its prompts.
-
-    Attributes:
-        facts: what `energy.record` is told, whatever the phase.
-        dtypes: in which it multiplies matrices.
-    """
-
-    workload: PhaseWorkload
-    layout: LayoutPlan
-    facts: dict[str, Any]
-    dtypes: str
-
-
 @pytest.fixture
-def row(
-    phase_variant: Variant,
-    batch_size: int,
-    prepared: Callable[[str], PreparedModel],
-    dataset: Dataset,
-    device: str,
-    collected_garbage: None,  # noqa: ARG001 - collects after this fixture let go of the model
-) -> PhaseRow:
-    """The variant, loaded, with prompts of exactly `INPUT_TOKENS` tokens."""
-    from energyaware.data.features import mean_features
-    from energyaware.variants.calibrated import load_prepared
-    from energyaware.variants.phases import phase_workload, position_limit
-    from energyaware.variants.row import plan_layout, product_dtypes, row_facts
-
-    model = prepared(phase_variant.model)
-    loaded = load_prepared(model, phase_variant, dataset, device)
-    limit = position_limit(loaded.model)
-    if limit is not None and limit < INPUT_TOKENS + NEW_TOKENS:
-        pytest.skip(f"{phase_variant.model} has {limit} positions, the phases need {INPUT_TOKENS + NEW_TOKENS}")
-    workload = phase_workload(
-        loaded.model,
-        loaded.tokenizer,
-        [example.text for example in dataset.test],
-        batch_size=batch_size,
-        input_tokens=INPUT_TOKENS,
-        new_tokens=NEW_TOKENS,
-    )
-    facts = row_facts(loaded, model, dataset, device)
-    facts["features"] |= mean_features(loaded.tokenizer.batch_decode(workload.input_ids, skip_special_tokens=True))
-    lengths = {"batch size": batch_size, "input tokens": INPUT_TOKENS, "output tokens": NEW_TOKENS}
-    facts["traits"] |= {name: str(value) for name, value in lengths.items()}
-    # Two benchmarks of one group are two tasks of the same variant.
-    facts["task"] = "generation" if batch_size == 1 else f"generation x{batch_size}"
-    facts["requests"] = workload.requests
-    return PhaseRow(workload, plan_layout(loaded.model, phase_variant.id), facts, product_dtypes(loaded))
+def row(phase_variant: Variant, batch_size: int, load_phase_row: Callable[[Variant, int], PhaseRow]) -> PhaseRow:
+    """The variant, loaded, with its prompts."""
+    return load_phase_row(phase_variant, batch_size)
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +101,9 @@ def test_decode(energy: Any, row: PhaseRow, ceiling: Callable[[str, int], Ceilin
 
     before = redraw if layout.before_round is not None else None
     counted = count(workload.model, decode)
-    _record_work(energy, row, counted, NEW_TOKENS - 1, ceiling, phase="decode", tokens_out=workload.tokens_decoded)
+    _record_work(
+        energy, row, counted, workload.new_tokens - 1, ceiling, phase="decode", tokens_out=workload.tokens_decoded
+    )
     energy.pedantic(decode, before_round=before, layout=layout.description)
     if energy.measuring:
         times = token_times(workload, layout.before_round)
@@ -176,7 +126,7 @@ def test_generate(energy: Any, row: PhaseRow, ceiling: Callable[[str, int], Ceil
 
     counted = count(workload.model, workload.generate)
     tokens = {"tokens_in": workload.tokens_in, "tokens_out": workload.tokens_out}
-    _record_work(energy, row, counted, NEW_TOKENS, ceiling, phase="inference", **tokens)
+    _record_work(energy, row, counted, workload.new_tokens, ceiling, phase="inference", **tokens)
     energy.pedantic(generate, before_round=layout.before_round, layout=layout.description)
     if energy.measuring:
         times = token_times(workload, layout.before_round)

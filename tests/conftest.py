@@ -1,6 +1,8 @@
-"""Tiny random models of the two architectures whose linear maps are stored differently."""
+"""What processes that tests start inherit, and tiny random models of two architectures that store maps differently."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from hypothesis import settings
@@ -8,6 +10,30 @@ from hypothesis import settings
 # A deadline per example fails whatever a busy machine happens to slow down.
 settings.register_profile("energyaware", deadline=None)
 settings.load_profile("energyaware")
+
+# Plugins that take longer to load than all the rest of a run, and that no run of a test needs.
+UNUSED = ("hypothesispytest", "xdist", "xdist.looponfail", "timeout", "typeguard", "anyio")
+LIGHT = " ".join(f"-p no:{name}" for name in UNUSED)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runs_of_tests():
+    """What pytest processes inherit that a test starts: they are nobody's workers, and load only what they need.
+
+    Where pytest-xdist's variables are inherited, pytest-benchmark switches itself off.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+            patch.delenv(name)
+        patch.setenv("PYTEST_ADDOPTS", LIGHT)
+        yield
+
+
+@pytest.fixture
+def pytester(pytester, monkeypatch):
+    """As pytest's own, which forgets what `runs_of_tests` has set."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", LIGHT)
+    return pytester
 
 
 def tiny_gpt2(layers: int = 2):

@@ -134,9 +134,7 @@ state = open_gpu_state()
 
 
 @pytest.mark.parametrize("meter", ["cpu-time", "codecarbon"])
-def test_a_measured_run_asks_no_network(pytester, monkeypatch, attempts, meter):
-    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_measured_run_asks_no_network(pytester, attempts, meter):
     pytester.makepyfile("def test_sum(energy):\n    assert energy(sum, range(1000)) == 499500\n")
     result = pytester.runpytest_subprocess(
         "--energy", f"--energy-meter={meter}", "--energy-rounds=2", "--energy-country=USA-CA", "--energy-report=out"

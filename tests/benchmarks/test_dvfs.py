@@ -14,6 +14,7 @@ from benchmarks import test_dvfs as suite
 from energyaware.dvfs import catalogue
 from energyaware.dvfs.state import Prior, load, save, state_file
 from energyaware.dvfs.sysfs import Sysfs
+from energyaware.models.catalogue import ModelSpec
 from energyaware.pytest_plugin import CONFIG
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +25,10 @@ import os
 from pathlib import Path
 from energyaware.dvfs import catalogue
 from energyaware.dvfs.sysfs import Sysfs
+from energyaware.measure import idle
 from energyaware.records import Domain
 
+idle.idle_power_w.__defaults__ = (0.05, idle.time.sleep)  # nothing here is a machine's
 TREE = Path(os.environ["TREE"])
 catalogue.Sysfs = lambda root: Sysfs(TREE)
 CLOCK = TREE / "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq"
@@ -84,26 +87,15 @@ def tree(tmp_path):
 
 
 @pytest.fixture
-def sweep(tree, tmp_path, model):
+def sweep(tree, tmp_path, run_suite, data):
     """Run the sweep on the tree."""
-    (tmp_path / "fakes.py").write_text(PLUGIN)
-    data = tmp_path / "tickets.csv"
-    rows = [f"ticket {index} link down at site alder,{('fiber', 'power')[index % 3 == 0]}" for index in range(60)]
-    data.write_text("\n".join(["body,cause", *rows, ""]))
 
-    def run(*arguments, **variables):
-        command = [
-            *(sys.executable, "-m", "pytest", "benchmarks/test_dvfs.py", "-p", "no:cacheprovider", "-p", "fakes"),
-            *(f"--energy-report={tmp_path / 'out'}", f"--benchmark-storage={tmp_path / 'runs'}", "-rs"),
-            *(f"--energy-models={model}", f"--energy-data={data}:text=body,label=cause", *arguments),
-        ]
-        own = {
-            "ENERGYAWARE_CACHE": tmp_path / "cache", "ENERGYAWARE_STATE": tmp_path / "state", "TREE": tmp_path,
-            "PYTHONPATH": tmp_path, "HF_HUB_OFFLINE": 1, "COLUMNS": 200, **variables,
-        }  # fmt: skip
-        environment = {**os.environ, **{name: str(value) for name, value in own.items()}}
-        environment.pop("PYTEST_ADDOPTS", None)
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    def run(*arguments, plugins=None, **variables):
+        return run_suite(
+            "benchmarks/test_dvfs.py", data, *arguments,
+            plugins={"fakes": PLUGIN, **(plugins or {})}, TREE=tmp_path, ENERGYAWARE_STATE=tmp_path / "state",
+            **variables,
+        )  # fmt: skip
 
     def clock():
         return tuple(int((tree / f"scaling_{end}_freq").read_text()) for end in ("min", "max"))
@@ -112,11 +104,11 @@ def sweep(tree, tmp_path, model):
     return run
 
 
-MEASURE = ("--energy", "--energy-meter=mine", "--energy-rounds=3")
+MEASURE = ("--energy", "--energy-meter=mine", "--energy-rounds=3", "--energy-dvfs=cpu:1GHz,2GHz")
 
 
-def test_prefill_and_decode_are_metered_at_every_setting_and_all_is_put_back(sweep, tmp_path):
-    done = sweep(*MEASURE, "--energy-dvfs=cpu:1GHz,2GHz")
+def test_prefill_and_decode_are_metered_at_every_setting_and_all_is_put_back(sweep, tmp_path, model):
+    done = sweep(*MEASURE, f"--energy-models={model}")
     assert done.returncode == 0, done.stdout + done.stderr
     (stored,) = (tmp_path / "runs").glob("*/*.json")
     rows = {bench["name"]: bench["energy"] for bench in json.loads(stored.read_text())["benchmarks"]}
@@ -134,47 +126,59 @@ def test_prefill_and_decode_are_metered_at_every_setting_and_all_is_put_back(swe
 
 
 def test_an_estimate_is_refused_with_the_reason_and_nothing_is_changed(sweep, tmp_path):
-    done = sweep(*MEASURE, "--energy-dvfs=cpu:1GHz,2GHz", "-k", "prefill", SOURCE="estimated")
+    done = sweep(*MEASURE, "-k", "prefill", SOURCE="estimated")
     assert done.returncode == 1
     assert "would call the highest setting best" in done.stdout
     assert "Traceback" not in done.stdout
     assert set((tmp_path / "clocks").read_text().split()) <= {"2.8"}
 
 
-@pytest.fixture
-def dying(tmp_path):
-    """A plugin that runs `deed` after the first setting is set."""
+# A plugin that runs a deed after the first setting is set. No model computes anything before, so none is loaded.
+DYING = """
+import os, signal
+from types import SimpleNamespace
+import pytest
+from energyaware.dvfs.cpu_frequency import CpuFrequency
 
-    def write(deed):
-        (tmp_path / "dying.py").write_text(
-            "import os, signal\n"
-            "from energyaware.dvfs.cpu_frequency import CpuFrequency\n"
-            "in_force = CpuFrequency.in_force\n"
-            "def dies(self):\n"
-            "    assert in_force(self) == 1000.0\n"
-            f"    {deed}\n"
-            "CpuFrequency.in_force = dies\n"
-        )
-        return "-p", "dying", "-k", "prefill"
+in_force = CpuFrequency.in_force
 
-    return write
+def dies(self):
+    assert in_force(self) == 1000.0
+    {deed}
+
+CpuFrequency.in_force = dies
+ROW = SimpleNamespace(
+    workload=SimpleNamespace(prefill=int, tokens_in=1), layout=SimpleNamespace(before_round=None, description=""),
+    facts={{"traits": {{}}, "notes": ()}},
+)
+LIGHT = {{"device": "cpu", "prepared": "none", "load_phase_row": lambda variant, batch_size: ROW}}
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef, request):
+    value = LIGHT.get(fixturedef.argname)
+    if value is not None:
+        fixturedef.cached_result = (value, fixturedef.cache_key(request), None)
+    return value
+"""
 
 
-def test_ctrl_c_puts_all_back(sweep, tmp_path, dying):
-    done = sweep(*MEASURE, "--energy-dvfs=cpu:1GHz,2GHz", *dying("raise KeyboardInterrupt"))
+def test_ctrl_c_puts_all_back(sweep, tmp_path):
+    done = sweep(*MEASURE, "-k", "prefill", plugins={"dying": DYING.format(deed="raise KeyboardInterrupt")})
     assert done.returncode == 2, done.stdout + done.stderr
     assert sweep.clock() == (1_200_000, 2_800_000)
     assert not list((tmp_path / "state").glob("*.json"))
 
 
-def test_after_kill_9_the_doctor_puts_back(sweep, tmp_path, dying):
-    done = sweep(*MEASURE, "--energy-dvfs=cpu:1GHz,2GHz", *dying("os.kill(os.getpid(), signal.SIGKILL)"))
+def test_after_kill_9_the_doctor_puts_back(sweep, tmp_path):
+    deed = "os.kill(os.getpid(), signal.SIGKILL)"
+    done = sweep(*MEASURE, "-k", "prefill", plugins={"dying": DYING.format(deed=deed)})
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     assert sweep.clock() == (1_000_000, 1_000_000)
     code = "import fakes, sys; from energyaware.cli import main; sys.exit(main(['doctor', '--restore']))"
-    own = {"ENERGYAWARE_STATE": str(tmp_path / "state"), "TREE": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    own = {"ENERGYAWARE_STATE": tmp_path / "state", "TREE": tmp_path, "PYTHONPATH": tmp_path / "plugins"}
+    environment = {**os.environ, **{name: str(value) for name, value in own.items()}}
     said = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **own}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert said.returncode == 0, said.stderr
     assert "cpu is put back" in said.stdout
@@ -189,9 +193,11 @@ class Metafunc:
 
     fixturenames = ("energy", "sweep", "setting")
 
-    def __init__(self, dvfs, **options):
-        settings = types.SimpleNamespace(dvfs=dvfs, device="cpu", suite="quick", models=("tiny-gpt2",), **options)
-        self.config = types.SimpleNamespace(stash={CONFIG: settings}, getoption=lambda name: False)
+    def __init__(self, dvfs, offered, **options):
+        chosen = {"suite": "quick", "models": ("tiny-gpt2",), **options}
+        settings = types.SimpleNamespace(dvfs=dvfs, device="cpu", **chosen)
+        hook = types.SimpleNamespace(pytest_energy_models=lambda config: [offered])
+        self.config = types.SimpleNamespace(stash={CONFIG: settings}, getoption=lambda name: False, hook=hook)
         self.values, self.ids = {}, {}
 
     def parametrize(self, name, values, ids=()):
@@ -205,12 +211,12 @@ class Metafunc:
 
 @pytest.fixture
 def collect(tree, tmp_path, monkeypatch):
-    """Collect with a SPEC on the tree."""
+    """Collect with a SPEC on the tree, and with models that a plugin offers."""
     monkeypatch.setattr(catalogue, "Sysfs", lambda root: Sysfs(tmp_path))
     monkeypatch.setenv("ENERGYAWARE_STATE", str(tmp_path / "state"))
 
-    def run(dvfs):
-        metafunc = Metafunc(dvfs)
+    def run(dvfs, offered=None, **options):
+        metafunc = Metafunc(dvfs, offered or {}, **options)
         suite.pytest_generate_tests(metafunc)
         return metafunc
 
@@ -222,6 +228,14 @@ def test_a_count_is_spread_over_what_the_machine_offers(collect):
     assert found.values["setting"] == [1000.0, 2000.0, 3000.0]
     assert found.ids["setting"] == ["cpu-1000MHz", "cpu-2000MHz", "cpu-3000MHz"]
     assert found.ids["dvfs_variant"] == ["tiny-gpt2-fp32"]
+
+
+def test_models_of_plugins_are_swept_too(collect):
+    offered = {"mine": ModelSpec("mine", "gpt2", "small", path=Path("somewhere"))}
+    assert collect("cpu:3", offered, models=("mine", "tiny-gpt2")).ids["dvfs_variant"] == ["mine-fp32"]
+    whole = collect("cpu:3", offered, models=("mine", "tiny-gpt2"), suite="full").values["dvfs_variant"]
+    assert {variant.model for variant in whole} == {"mine", "tiny-gpt2"}
+    assert {variant.pruning for variant in whole} == {"dense"}
 
 
 def test_nothing_is_swept_unless_asked_for(collect):

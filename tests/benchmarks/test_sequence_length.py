@@ -1,9 +1,6 @@
 """The sweep of lengths: what it asks, and a part of it end to end on a small random model."""
 
 import json
-import os
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +22,7 @@ from energyaware.examples import Example
 from energyaware.models.tokenizer import pieces, train_tokenizer
 from energyaware.tasks.rca import Rca
 
-ROOT = Path(__file__).parents[2]
+SUITE = "benchmarks/test_sequence_length.py"
 LABELS = ("fiber", "power")
 TEXTS = ["link down at site alder", "no mains at site birch since last night", "board alarm , then link down"]
 
@@ -46,37 +43,8 @@ def model(tmp_path_factory, tokenizer) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "tickets.csv"
-    rows = [f"ticket {index} link down at site alder,{LABELS[index % 3 == 0]}" for index in range(60)]
-    path.write_text("\n".join(["body,cause", *rows]))
-    return path
-
-
-def suite(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        *(sys.executable, "-m", "pytest", "benchmarks/test_sequence_length.py", "-p", "no:cacheprovider", "-rs"),
-        *(f"--energy-report={tmp_path / 'out'}", f"--benchmark-storage={tmp_path / 'runs'}", *arguments),
-    ]
-    environment = {**os.environ, "ENERGYAWARE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
-    environment.pop("PYTEST_ADDOPTS", None)
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_the_quick_suite_loads_no_model_for_it_and_says_why(tmp_path, model, data):
-    done = suite(tmp_path, "--energy", f"--energy-models={model}", f"--energy-data={data}:text=body,label=cause")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "lengths are swept by --energy-suite=full" in done.stdout
-    assert "4 skipped" in done.stdout
-    assert not list((tmp_path / "runs").rglob("*.json"))
-
-
-def test_the_full_suite_has_the_whole_grid(tmp_path, model, data):
-    done = suite(
-        tmp_path, "--energy", "--energy-suite=full", "--collect-only", "-q", f"--energy-models={model}",
-        f"--energy-data={data}:text=body,label=cause",
-    )  # fmt: skip
+def test_the_full_suite_has_the_whole_grid(run_suite, model, data):
+    done = run_suite(SUITE, "--energy", "--energy-suite=full", "--collect-only", "-q", f"--energy-models={model}", data)
     names = [line.split("::")[1] for line in done.stdout.splitlines() if "::" in line]
     i, o, b, c, variants = map(len, (INPUT_TOKENS, OUTPUT_TOKENS, BATCH_SIZES, CONTEXT_TOKENS, PRECISIONS))
     assert len(names) == variants * (i * b + 2 * i * o * b + c)
@@ -85,11 +53,11 @@ def test_the_full_suite_has_the_whole_grid(tmp_path, model, data):
     assert sum(one != other for one, other in pairwise(order)) == variants - 1
 
 
-def test_every_kind_of_row_has_energy_latency_and_its_lengths(tmp_path, model, data):
+def test_every_kind_of_row_has_energy_latency_and_its_lengths(run_suite, tmp_path, model, data):
     chosen = "small-fp32 and batch1 and (in32 or in384) and not (out32 or out96) or context32 and small-fp32"
-    done = suite(
-        tmp_path, "--energy", "--energy-suite=full", "--energy-rounds=2", "--benchmark-autosave", "-k", chosen,
-        f"--energy-models={model}", f"--energy-data={data}:text=body,label=cause",
+    done = run_suite(
+        SUITE, "--energy", "--energy-suite=full", "--energy-rounds=2", "--benchmark-autosave", "-k", chosen,
+        f"--energy-models={model}", data,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "small has 64 positions, this length needs 392" in done.stdout

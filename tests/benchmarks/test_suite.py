@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from energyaware.models.tokenizer import train_tokenizer
 
-ROOT = Path(__file__).parents[2]
 LABELS = ("fiber", "power")
 VARIANTS = ("fp32", "bf16", "fp16", "int8", "nf4", "fp32-magnitude-50", "fp32-2of4", "fp32-depth-50", "bf16-2of4")
 
@@ -29,33 +25,8 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """Sixty labelled tickets."""
-    path = tmp_path_factory.mktemp("data") / "tickets.csv"
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["body", "cause"])
-        for index in range(60):
-            writer.writerow([f"ticket {index} link down at site alder", LABELS[index % 3 == 0]])
-    return path
-
-
-def suite(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        *(sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider"),
-        *(f"--energy-report={tmp_path / 'out'}", f"--benchmark-storage={tmp_path / 'runs'}", *arguments),
-    ]
-    environment = {**os.environ, "ENERGYAWARE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
-    environment.pop("PYTEST_ADDOPTS", None)
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_nine_variants_give_nine_rows_with_energy_latency_and_accuracy(tmp_path, model, data):
-    done = suite(
-        tmp_path, "--energy", "--energy-rounds=2", f"--energy-models={model}",
-        f"--energy-data={data}:text=body,label=cause",
-    )  # fmt: skip
+def test_nine_variants_give_nine_rows_with_energy_latency_and_accuracy(run_suite, tmp_path, model, data):
+    done = run_suite("benchmarks", "--energy", "--energy-rounds=2", f"--energy-models={model}", data)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "energy ranking" in done.stdout
     (stored,) = (tmp_path / "runs").glob("*/*.json")
@@ -79,12 +50,21 @@ def test_nine_variants_give_nine_rows_with_energy_latency_and_accuracy(tmp_path,
     assert {row["source"] for row in rows} == {"estimated"}
 
 
-def test_without_energy_the_suite_is_a_valid_test(tmp_path, model, data):
-    done = suite(
-        tmp_path, f"--energy-models={model}", f"--energy-data={data}:text=body,label=cause", "-k", "fp32-depth"
-    )
+def test_without_energy_the_suite_is_a_valid_test(run_suite, tmp_path, model, data):
+    done = run_suite("benchmarks", f"--energy-models={model}", data, "-k", "fp32-depth")
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_quick_suite_leaves_lengths_and_written_answers_out_and_says_why(run_suite, tmp_path, data):
+    files = ("benchmarks/test_sequence_length.py", "benchmarks/test_tasks.py")
+    done = run_suite(*files, "--energy", "--energy-models=tiny-gpt2", data)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "lengths are swept by --energy-suite=full" in done.stdout
+    assert "written answers are metered by --energy-suite=full" in done.stdout
+    assert "5 skipped" in done.stdout
+    assert not list((tmp_path / "runs").rglob("*.json"))
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))  # no model was made for it
 
 
 @pytest.mark.parametrize(
@@ -95,8 +75,8 @@ def test_without_energy_the_suite_is_a_valid_test(tmp_path, model, data):
         (["--energy-data={data}:text=bdy"], "bdy"),
     ],
 )
-def test_bad_input_is_one_line_before_anything_runs(tmp_path, data, arguments, expected):
-    done = suite(tmp_path, "--energy", *(argument.format(data=data) for argument in arguments))
+def test_bad_input_is_one_line_before_anything_runs(run_suite, tickets, arguments, expected):
+    done = run_suite("benchmarks", "--energy", *(argument.format(data=tickets) for argument in arguments))
     assert done.returncode == 4
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
     assert len(errors) == 1
@@ -104,8 +84,8 @@ def test_bad_input_is_one_line_before_anything_runs(tmp_path, data, arguments, e
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_cache_that_cannot_be_written_is_said_before_anything_runs(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_said_before_anything_runs(run_suite, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
-    done = suite(tmp_path, "--energy")
+    done = run_suite("benchmarks", "--energy")
     assert done.returncode == 4
     assert "ERROR: the cache folder" in done.stderr

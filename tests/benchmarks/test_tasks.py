@@ -1,9 +1,6 @@
 """The benchmarks of written answers, end to end, on a small random model from a local directory."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +8,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from energyaware.models.tokenizer import train_tokenizer
 
-ROOT = Path(__file__).parents[2]
 TASKS = ("response", "generation", "qa", "summarization")
 METRICS = {"response": "rouge_l", "generation": "bpb_score", "qa": "token_f1", "summarization": "rouge_l"}
 
 # A small draw of the data in place of the whole.
-PLUGIN = """
+FEW_EXAMPLES = """
 import energyaware.data.network_tasks as source
 
 whole = source.network_tasks
@@ -35,23 +31,12 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-def suite(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "few_examples.py").write_text(PLUGIN)
-    command = [
-        *(sys.executable, "-m", "pytest", "benchmarks/test_tasks.py", "-p", "no:cacheprovider", "-p", "few_examples"),
-        *(f"--energy-report={tmp_path / 'out'}", f"--benchmark-storage={tmp_path / 'runs'}", *arguments),
-    ]
-    environment = {**os.environ, "ENERGYAWARE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
-    environment |= {"PYTHONPATH": str(tmp_path)}
-    environment.pop("PYTEST_ADDOPTS", None)
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_each_task_gives_a_row_with_energy_and_quality_per_example(tmp_path, model):
+def test_each_task_gives_a_row_with_energy_and_quality_per_example(run_suite, tmp_path, model, data):
     chosen = " or ".join(f"small-fp32-{task}" for task in TASKS)
-    done = suite(
-        tmp_path, "--energy", "--energy-suite=full", "--energy-rounds=2", f"--energy-models={model}", "-k", chosen
-    )
+    done = run_suite(
+        "benchmarks/test_tasks.py", "--energy", "--energy-suite=full", "--energy-rounds=2",
+        f"--energy-models={model}", data, "-k", chosen, plugins={"few_examples": FEW_EXAMPLES},
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     (stored,) = (tmp_path / "runs").glob("*/*.json")
     rows = {bench["energy"]["task"]: bench["energy"] for bench in json.loads(stored.read_text())["benchmarks"]}
@@ -68,10 +53,3 @@ def test_each_task_gives_a_row_with_energy_and_quality_per_example(tmp_path, mod
         assert work["requests"] <= work["tokens_out"] <= work["requests"] * 40
         assert work["tokens_in"] > work["requests"]
         assert work["flops"] > 0
-
-
-def test_the_quick_suite_leaves_them_out(tmp_path, model):
-    done = suite(tmp_path, f"--energy-models={model}", "-rs")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 skipped" in done.stdout
-    assert "--energy-suite=full" in done.stdout

@@ -62,8 +62,12 @@ from energyaware.cli import main
 sys.exit(main())
 """
 
-# Plugins that take longer to load than all the rest.
-UNUSED = ("hypothesispytest", "xdist", "xdist.looponfail", "timeout", "typeguard", "anyio")
+FILES = {
+    "mypkg/__init__.py": PACKAGE,
+    "conftest.py": CONFTEST,
+    "pytest.ini": "[pytest]\nenergy_meter = package\n",
+    "benchmarks/test_suite.py": SUITE,
+}
 
 
 class Command(subprocess.Popen):
@@ -130,28 +134,28 @@ class Repository:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled modules, shared by all workers of a run."""
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture
-def environment(tmp_path: Path, compiled: Path) -> dict[str, str]:
-    """Variables for git and workers: only what a test needs of ours."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+def variables_in(place: Path) -> dict[str, str]:
+    """Variables for git and workers: only what a test needs of ours, and folders below `place`."""
+    names = ("PATH", "LANG", "LD_LIBRARY_PATH", "PYTEST_ADDOPTS")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     for folder in ("home", "temp", "cache"):
-        (tmp_path / folder).mkdir()
+        (place / folder).mkdir()
     return kept | {
-        "HOME": str(tmp_path / "home"),
-        "TMPDIR": str(tmp_path / "temp"),
-        "ENERGYAWARE_CACHE": str(tmp_path / "cache"),
-        "PYTHONPYCACHEPREFIX": str(compiled),
-        "PYTEST_ADDOPTS": " ".join(f"-p no:{name}" for name in UNUSED),
+        "HOME": str(place / "home"),
+        "TMPDIR": str(place / "temp"),
+        "ENERGYAWARE_CACHE": str(place / "cache"),
+        # Trees stay as they are; what is installed was compiled before.
+        "PYTHONDONTWRITEBYTECODE": "1",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
         "COLUMNS": "200",
     }  # fmt: skip
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Variables for git and workers."""
+    return variables_in(tmp_path)
 
 
 @pytest.fixture
@@ -163,14 +167,17 @@ def empty(tmp_path: Path, environment: dict[str, str]) -> Repository:
 @pytest.fixture
 def repository(empty: Repository) -> Repository:
     """A repository with a package and one benchmark, committed on `main`."""
-    files = {
-        "mypkg/__init__.py": PACKAGE,
-        "conftest.py": CONFTEST,
-        "pytest.ini": "[pytest]\nenergy_meter = package\n",
-        "benchmarks/test_suite.py": SUITE,
-    }
-    empty.commit(files)
+    empty.commit(FILES)
     return empty
+
+
+@pytest.fixture(scope="module")
+def shared_repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The same for tests that share what was run in it."""
+    place = tmp_path_factory.mktemp("shared")
+    made = Repository(place / "my repository", variables_in(place))
+    made.commit(FILES)
+    return made
 
 
 def make_benchmark(energy_j: float = 1.0, name: str = "test_a", **changes: Any) -> Benchmark:

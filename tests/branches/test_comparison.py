@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from itertools import takewhile
 from pathlib import Path
@@ -118,9 +119,30 @@ def test_a_base_whose_benchmark_fails_with_a_hostile_message(repository):
     ]
 
 
+REFUSED = """
+import contextlib, glob, io, json, os, sys
+from energyaware.cli import main
+
+for arguments in json.load(sys.stdin):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        status = main(["compare", *arguments])
+    left = [*glob.glob(os.environ["TMPDIR"] + "/energyaware-*"), *glob.glob(".git/worktrees/*")]
+    print(json.dumps([status, said.getvalue(), left]))
+"""
+
+
+def refusals(repository, *commands):
+    """Exit status, standard error and what is left of each command, all run in one process: starting takes long."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", REFUSED], cwd=repository.root, env=repository.environment, check=True,
+        input=json.dumps(commands), capture_output=True, text=True,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def test_hostile_and_unclear_arguments_are_refused_before_anything_runs(repository):
     repository.write(pwned="")
-    for arguments, named in {
+    refused = {
         ("$(touch pwned2)",): "git knows no revision '$(touch pwned2)'",
         ("HEAD", "--", "benchmarks", "-k", "mypkg"): "mypkg could be a path or an option's value",
         ("HEAD", "--", "."): "it is not clear which files are the benchmarks",
@@ -130,11 +152,12 @@ def test_hostile_and_unclear_arguments_are_refused_before_anything_runs(reposito
         ("HEAD", "--launches=1"): "--launches=1 is under 2",
         ("HEAD", "--max-minutes=0"): "--max-minutes=0 is not above 0",
         ("HEAD", "--fail=energy:0%"): "is 0, but energy is noisy",
-    }.items():
-        done = repository.compare(*arguments)
-        assert done.returncode == 2, arguments
-        assert named in done.stderr
-        assert left_over(repository) == []
+    }
+    found = zip(refused.items(), refusals(repository, *refused), strict=True)
+    for (arguments, named), (status, said, left) in found:
+        assert (status, left) == (2, []), arguments
+        assert named in said
+        assert "launch 1:" not in said
     assert not (repository.root / "pwned2").exists()
 
 
@@ -179,13 +202,13 @@ def gone(pid: int) -> bool:
 
 
 def resumed(repository, *arguments: str, finished: int = 1) -> None:
-    """`--resume` goes on behind the launches that were finished, to the same verdict."""
-    with repository.start("--launches=3", "--rounds=2", *arguments, "--resume") as process:
+    """`--resume` goes on behind the launches that were finished, to the same verdict, with one launch more."""
+    with repository.start(f"--launches={finished + 1}", "--rounds=2", *arguments, "--resume") as process:
         out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     assert f"launch {finished}:" not in err
     assert f"launch {finished + 1}:" in err
-    assert "3 launches" in out
+    assert f"{finished + 1} launches" in out
     assert left_over(repository) == journals(repository) == []
 
 
@@ -195,7 +218,7 @@ def test_a_killed_worker_keeps_finished_launches(repository, trap, side):
     repository.commit({"mypkg/__init__.py": TRAPPED if side == "base" else safe})
     base = repository.git("rev-parse", "HEAD")
     repository.write(**{"mypkg/__init__.py": TRAPPED if side == "head" else safe})
-    with repository.start(base, "--launches=3", "--rounds=2") as process:
+    with repository.start(base, "--launches=2", "--rounds=2") as process:
         begun(process, 2)
         trap.write_text("die")
         _, err = process.communicate(timeout=100)
@@ -212,7 +235,7 @@ def test_a_killed_worker_keeps_finished_launches(repository, trap, side):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_coordinator_leaves_no_process_and_no_worktree(repository, trap, number):
     repository.commit({"mypkg/__init__.py": TRAPPED})
-    with repository.start("HEAD", "--launches=3", "--rounds=2") as process:
+    with repository.start("HEAD", "--launches=2", "--rounds=2") as process:
         begun(process, 2)
         trap.write_text("hang")
         pids = trap.with_suffix(".pids")

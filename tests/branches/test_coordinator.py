@@ -1,5 +1,6 @@
 """Real workers in a tiny repository, driven by the launcher."""
 
+import contextlib
 import os
 import random
 import sys
@@ -28,35 +29,50 @@ def work():
 """
 
 
-@pytest.fixture
-def sides(repository, tmp_path):
+def copies(repository, place):
     """Two copies of the repository; the head reads 1.5 times the joules of the base."""
     found = {}
     for side, joules in (("base", 1.0), ("head", 1.5)):
-        root = tmp_path / side
+        root = place / side
         repository.git("worktree", "add", "-q", "--detach", str(root))
         (root / "mypkg" / "__init__.py").write_text(STAMPED.format(joules=joules))
         found[side] = Checkout(side, root.resolve(), side)
     return found
 
 
-@pytest.fixture
-def start(sides, environment, tmp_path):
-    variables = environment | {"STAMPS": str(tmp_path / "stamps")}
+@contextlib.contextmanager
+def starting(sides, environment, place):
+    """A function (side, seed=0) → its running worker."""
+    variables = environment | {"STAMPS": str(place / "stamps")}
     with Janitor() as janitor:
 
         def worker(side, seed=0):
             item = sides[side]
             own = seeded(variables | {"PYTHONPATH": str(item.root)}, seed)
-            output = tmp_path / f"{side}.log"
+            output = place / f"{side}.log"
             return Worker(item, Path(sys.executable), own, ["benchmarks"], item.root, output, janitor)
 
         yield worker
 
 
+def launcher_of(sides, start):
+    return Launcher(sides, start, rounds=4, rng=random.Random(1), watch=lambda name, number: None)
+
+
+@pytest.fixture
+def sides(repository, tmp_path):
+    return copies(repository, tmp_path)
+
+
+@pytest.fixture
+def start(sides, environment, tmp_path):
+    with starting(sides, environment, tmp_path) as worker:
+        yield worker
+
+
 @pytest.fixture
 def launcher(sides, start):
-    return Launcher(sides, start, rounds=4, rng=random.Random(1), watch=lambda name, number: None)
+    return launcher_of(sides, start)
 
 
 def test_rounds_are_paired_and_never_overlap(launcher, sides, tmp_path):
@@ -139,25 +155,6 @@ def test_an_idle_worker_burns_no_cpu(start):
             worker.ask("next", "done")
 
 
-def test_calls_of_both_sides_are_the_larger_number(launcher, sides):
-    """A side that is faster does not get shorter windows."""
-    suite = "import time, mypkg\ndef test_a(energy):\n    energy(time.sleep, {seconds})\n"
-    for side, seconds in (("base", 0.003), ("head", 0.02)):
-        (sides[side].root / "benchmarks" / "test_suite.py").write_text(suite.format(seconds=seconds))
-    (pair,) = launcher.launch(lambda found: found["head"].ids)[0].pairs.values()
-    assert pair.base.rounds[0].calls == pair.head.rounds[0].calls > 3
-
-
-def test_a_test_that_fails_on_one_side_is_not_run_on_the_other(launcher, sides, tmp_path):
-    suite = "import mypkg\ndef test_a(energy):\n    assert mypkg.JOULES > 1\n    energy.pedantic(mypkg.work)\n"
-    for side in SIDES:
-        (sides[side].root / "benchmarks" / "test_suite.py").write_text(suite)
-    launch, _ = launcher.launch(lambda found: found["head"].ids)
-    (pair,) = launch.pairs.values()
-    assert (pair.base, pair.head, pair.head_error) == (None, None, "")
-    assert pair.base_error.startswith("AssertionError")
-
-
 WRONG = {
     "pass": "it metered nothing: energy(...) was not called",
     "energy(int); energy(int)": "energy(...) is called twice in one test",
@@ -166,18 +163,52 @@ WRONG = {
     "energy(int); energy.record(nonsense=1)": "energy.record does not know 'nonsense'",
 }
 
+# Beside those that go wrong in the head: one that fails in the base, and one that the base is faster at.
+MIXED = """
+import time, mypkg
 
-def test_what_goes_wrong_in_a_test_is_told_and_the_next_one_runs(launcher, sides):
-    for side in SIDES:
-        bodies = [body if side == "head" else "energy(int)" for body in WRONG] + ["energy(int)"]
-        suite = "\n".join(f"def test_{index}(energy):\n    {body}" for index, body in enumerate(bodies))
-        (sides[side].root / "benchmarks" / "test_suite.py").write_text(suite)
-    launch, _ = launcher.launch(lambda found: found["head"].ids)
-    *wrong, last = launch.pairs.values()
+def test_base_fails(energy):
+    assert mypkg.JOULES > 1
+    energy.pedantic(mypkg.work)
+
+def test_calls(energy):
+    energy(time.sleep, {seconds})
+"""
+
+
+@pytest.fixture(scope="module")
+def mixed(shared_repository, tmp_path_factory):
+    """The pairs of one launch of benchmarks of all kinds, by the tests' names."""
+    place = tmp_path_factory.mktemp("mixed")
+    found = copies(shared_repository, place)
+    for side, seconds in (("base", 0.003), ("head", 0.02)):
+        bodies = [body if side == "head" else "energy(int)" for body in WRONG]
+        wrong = "\n".join(f"def test_{index}(energy):\n    {body}" for index, body in enumerate(bodies))
+        suite = wrong + MIXED.format(seconds=seconds)
+        (found[side].root / "benchmarks" / "test_suite.py").write_text(suite)
+    with starting(found, shared_repository.environment, place) as start:
+        launch, _ = launcher_of(found, start).launch(lambda collected: collected["head"].ids)
+    return {name.rpartition("::")[2]: pair for name, pair in launch.pairs.items()}
+
+
+def test_what_goes_wrong_in_a_test_is_told_and_the_next_one_runs(mixed):
+    *wrong, _, last = mixed.values()
     assert [pair.head_error for pair in wrong] == list(WRONG.values())
     assert {(pair.base_error, pair.base, pair.head) for pair in wrong} == {("", None, None)}
     assert last.base is not None
     assert last.head is not None
+
+
+def test_a_test_that_fails_on_one_side_is_not_run_on_the_other(mixed):
+    pair = mixed["test_base_fails"]
+    assert (pair.base, pair.head, pair.head_error) == (None, None, "")
+    assert pair.base_error.startswith("AssertionError")
+
+
+def test_calls_of_both_sides_are_the_larger_number(mixed):
+    """A side that is faster does not get shorter windows."""
+    pair = mixed["test_calls"]
+    assert pair.base.rounds[0].calls == pair.head.rounds[0].calls > 3
 
 
 def test_a_session_that_stops_early_shows_what_it_printed(launcher, sides):

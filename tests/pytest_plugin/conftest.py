@@ -21,15 +21,15 @@ def pytest_benchmark_generate_machine_info(config):
 @pytest.fixture(scope="session")
 def libraries():
     """Load what a measured run loads, so that runs inside this process do not load it again each time."""
-    for name in ("codecarbon", "numpy", "pandas", "scipy.stats"):
+    own = (f"energyaware.pytest_plugin.{name}" for name in ("session", "terminal"))
+    for name in ("codecarbon", "numpy", "pandas", "scipy.stats", *own):
         importlib.import_module(name)
 
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """A repository with one energy benchmark and a meter that always reads 1 J."""
-    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "CI"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     pytester.makeconftest(METER)
     pytester.makepyfile(
@@ -42,8 +42,12 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def measure(suite: pytest.Pytester, libraries):
+def measure(suite: pytest.Pytester, libraries, monkeypatch: pytest.MonkeyPatch):
     """Run pytest with `--energy` and the steady meter, inside this process unless `alone`."""
+    from energyaware.measure import rounds
+
+    # However short a window is, this meter reads the same.
+    monkeypatch.setattr(rounds, "MIN_WINDOW_S", 0.004)
 
     def run(*arguments: str, alone: bool = False) -> pytest.RunResult:
         start = suite.runpytest_subprocess if alone else suite.runpytest_inprocess

@@ -36,7 +36,8 @@ def test_without_pytest_benchmark_tests_still_run(suite):
     suite.runpytest_subprocess("-p", "no:benchmark").assert_outcomes(passed=1)
 
 
-def test_under_xdist_without_energy_tests_still_run(suite):
+def test_under_xdist_without_energy_tests_still_run(suite, monkeypatch):
+    monkeypatch.delenv("PYTEST_ADDOPTS")  # which leaves xdist out
     suite.runpytest_subprocess("-n", "1").assert_outcomes(passed=1)
 
 

@@ -30,7 +30,8 @@ USAGE_ERROR = 4
         (["-p", "no:benchmark"], "*needs pytest-benchmark*"),
     ],
 )
-def test_wrong_words_are_usage_errors_that_name_the_valid_ones(measure, arguments, expected):
+def test_wrong_words_are_usage_errors_that_name_the_valid_ones(measure, monkeypatch, arguments, expected):
+    monkeypatch.delenv("PYTEST_ADDOPTS")  # which leaves xdist out
     result = measure(*arguments)
     result.stderr.fnmatch_lines([f"ERROR: {expected}"])
     assert result.ret == USAGE_ERROR

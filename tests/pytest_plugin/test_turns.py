@@ -24,9 +24,6 @@ def test_other():
     raise AssertionError("it is no energy benchmark")
 """
 
-# Plugins that take longer to load than all the rest.
-UNUSED = ("hypothesispytest", "xdist", "xdist.looponfail", "timeout", "typeguard", "anyio")
-
 
 @pytest.fixture
 def worker(suite):
@@ -37,7 +34,7 @@ def worker(suite):
         ours, theirs = socket.socketpair()
         options = ["--energy", "--energy-meter=steady", f"--energy-turns={theirs.fileno()}"]
         process = suite.popen(
-            [sys.executable, "-m", "pytest", *options, *(f"-pno:{name}" for name in UNUSED), *arguments],
+            [sys.executable, "-m", "pytest", *options, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

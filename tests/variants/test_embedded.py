@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import shutil
 import threading
 
 import pytest
@@ -36,11 +38,15 @@ REAL = Dataset(
 )
 
 
+def shrink(patch):
+    shapes = {"nano": Shape(64, 2)}
+    patch.setattr("energyaware.models.embedded.SHAPES", shapes)
+    patch.setattr("energyaware.variants.embedded.SHAPES", shapes)
+
+
 @pytest.fixture(autouse=True)
 def nano(monkeypatch):
-    shapes = {"nano": Shape(64, 2)}
-    monkeypatch.setattr("energyaware.models.embedded.SHAPES", shapes)
-    monkeypatch.setattr("energyaware.variants.embedded.SHAPES", shapes)
+    shrink(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +65,34 @@ def tasks(corpus):
     return {"rca": corpus, "qa": Dataset("where", "3" * 64, (), questions, questions[:6], (), task="qa")}
 
 
+@pytest.fixture(scope="module")
+def trained_once(corpus, tmp_path_factory):
+    """A function spec → its trained model, for copies."""
+
+    @functools.cache
+    def train(spec):
+        with pytest.MonkeyPatch.context() as patch:
+            shrink(patch)
+            return embedded.ensure_trained(spec, corpus, tmp_path_factory.mktemp(spec.name), settings=SETTINGS)
+
+    return train
+
+
 @pytest.fixture
-def trained(corpus, tmp_path):
-    return embedded.ensure_trained(SPEC, corpus, tmp_path, settings=SETTINGS)
+def base_of(trained_once, tmp_path):
+    """A function spec → what `ensure_trained` makes of it in the test's folder."""
+
+    def copy(spec):
+        original = trained_once(spec)
+        shutil.copytree(original.parent, tmp_path / "models", dirs_exist_ok=True)
+        return tmp_path / "models" / original.name
+
+    return copy
+
+
+@pytest.fixture
+def trained(base_of):
+    return base_of(SPEC)
 
 
 def test_keys_of_models_trained_before_there_were_other_tasks_have_not_changed(monkeypatch, tmp_path):
@@ -129,7 +160,7 @@ def test_how_often_checkpoints_are_written_shapes_nothing(trained, corpus):
     assert embedded.ensure_trained(SPEC, corpus, trained.parent.parent, settings=settings) == trained
 
 
-def test_a_killed_training_goes_on_and_leaves_nothing_behind(corpus, tmp_path):
+def test_a_killed_training_goes_on_and_leaves_nothing_behind(corpus, trained_once, tmp_path):
     def progress(label, done, total, detail=""):
         if done == 3:
             raise KeyboardInterrupt
@@ -138,7 +169,7 @@ def test_a_killed_training_goes_on_and_leaves_nothing_behind(corpus, tmp_path):
         embedded.ensure_trained(SPEC, corpus, tmp_path, progress, SETTINGS)
     place = embedded.ensure_trained(SPEC, corpus, tmp_path, settings=SETTINGS)
     assert json.loads((place / embedded.FACTS_FILE).read_text())["report"]["resumed_from"] == 2
-    whole = embedded.ensure_trained(SPEC, corpus, tmp_path / "other", settings=SETTINGS)
+    whole = trained_once(SPEC)
     assert (place / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert [entry.name for entry in (tmp_path / "models").iterdir() if entry.is_dir()] == [place.name]
 
@@ -149,9 +180,9 @@ def test_a_directory_without_its_facts_is_made_anew(trained, corpus):
     assert (trained / embedded.FACTS_FILE).is_file()
 
 
-def test_whoever_comes_second_waits_says_so_and_trains_nothing(corpus, tmp_path, monkeypatch):
+def test_whoever_comes_second_waits_says_so_and_trains_nothing(corpus, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "_POLL_S", 0.01)
-    first = embedded.ensure_trained(SPEC, corpus, tmp_path, settings=SETTINGS)
+    first = trained
     facts = (first / embedded.FACTS_FILE).read_text()
     (first / embedded.FACTS_FILE).unlink()  # as if the first run were still at it
     lock = FileLock(tmp_path / "models" / f"{first.name}.lock")
@@ -195,8 +226,8 @@ def test_finetuning_needs_a_model_trained_here(tmp_path):
         embedded.ensure_finetuned(tmp_path, REAL, tmp_path)
 
 
-def test_an_encoder_decoder_learns_causes_too(corpus, tmp_path):
-    place = embedded.ensure_trained(T5, corpus, tmp_path, settings=SETTINGS)
+def test_an_encoder_decoder_learns_causes_too(corpus, base_of):
+    place = base_of(T5)
     model, tokenizer = load_model(place, dtype=torch.float32), load_tokenizer(place)
     assert model.config.is_encoder_decoder
     assert len(evaluate(model, tokenizer, corpus, corpus.test, 4).correct) == len(corpus.test)
@@ -209,8 +240,8 @@ def answers_questions(model, tokenizer, examples):
 
 
 @pytest.mark.parametrize("spec", [SPEC, T5], ids=["gpt2", "t5"])
-def test_the_mix_teaches_a_new_task_and_keeps_the_old_one(spec, corpus, tasks, tmp_path):
-    base = embedded.ensure_trained(spec, corpus, tmp_path, settings=SETTINGS)
+def test_the_mix_teaches_a_new_task_and_keeps_the_old_one(spec, corpus, base_of, tasks, tmp_path):
+    base = base_of(spec)
     settings = TrainSettings(epochs=30, batch_size=16, early_until=0.0)
     place = embedded.ensure_multitask(base, tasks, tmp_path, settings=settings, examples=32)
     model, tokenizer = load_model(place, dtype=torch.float32), load_tokenizer(place)
@@ -262,8 +293,8 @@ def test_the_order_of_the_datasets_shapes_nothing(trained, tasks, monkeypatch):
 
 
 @pytest.mark.parametrize("spec", [SPEC, T5], ids=["gpt2", "t5"])
-def test_finetuning_on_another_task(spec, corpus, tasks, tmp_path):
-    base = embedded.ensure_trained(spec, corpus, tmp_path, settings=SETTINGS)
+def test_finetuning_on_another_task(spec, base_of, tasks, tmp_path):
+    base = base_of(spec)
     settings = TrainSettings(epochs=30, batch_size=16, early_until=0.0)
     place = embedded.ensure_finetuned(base, tasks["qa"], tmp_path, settings=settings)
     model, tokenizer = load_model(place, dtype=torch.float32), load_tokenizer(place)
