@@ -218,7 +218,8 @@ def _rows(findings: Iterable[_Finding]) -> tuple[str, ...]:
 
 def _best(label: str, rows: Sequence[Row], wanted: Callable[[Variant], bool]) -> _Finding | None:
     """The best row of those wanted against the best of the others, by R; None where one side is empty."""
-    ours, others = [], []
+    ours: list[Row] = []
+    others: list[Row] = []
     for row in rows:
         variant = _variant(row)
         if variant is not None and row.r is not None:
