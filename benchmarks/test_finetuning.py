@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TRAIN_EXAMPLES = 2048
 EPOCHS = 4
 BATCH_SIZE = 16
+FINETUNE = "finetune"
 INFERENCE = "finetuned inference"
 """A group of its own: these variants learnt other data, or more of them, than those of the group `inference`."""
 
@@ -29,12 +30,17 @@ INFERENCE = "finetuned inference"
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each benchmark here its grid: none in the quick suite."""
     from benchmarks.conftest import models_of
-    from energyaware.variants.tuned import inference_grid, tuned_grid
+    from energyaware.variants.tuned import inference_grid, pruned_grid, tuned_grid
+
+    def answering(models: Iterable[str]) -> tuple[Variant, ...]:
+        dense = inference_grid(models)
+        # All of them pruned would be hours of what nobody deploys: only the best are.
+        return dense if config_of(metafunc.config).top is None else (*dense, *pruned_grid(dense))
 
     full = config_of(metafunc.config).suite == "full"
     models = list(models_of(metafunc.config)) if full else []
     skip = pytest.mark.skip(reason="fine-tuning is metered by --energy-suite=full")
-    for name, grid in (("tuned_variant", tuned_grid), ("finetuned_variant", inference_grid)):
+    for name, grid in (("tuned_variant", tuned_grid), ("finetuned_variant", answering)):
         if name in metafunc.fixturenames:
             variants = grid(models)
             metafunc.parametrize(
@@ -97,7 +103,7 @@ def nothing() -> None:
     """Ask for rounds of one call: an epoch is never repeated to fill a window."""
 
 
-@pytest.mark.energy(group="finetune", candle="matmul")
+@pytest.mark.energy(group=FINETUNE, candle="matmul")
 @pytest.mark.usefixtures("collected_garbage")
 def test_finetuning(
     energy: Any,
@@ -163,6 +169,7 @@ def test_finetuned_inference(
     dataset: Dataset,
     device: str,
     energy_progress: Progress,
+    energy_cut: Callable[[str, str], str],
 ) -> None:
     """One request is one ticket in, one cause out, as in `test_inference`; trained here, unmetered, if it was not."""
     from energyaware.ranking.tuning import BASE_TRAIT
@@ -170,10 +177,14 @@ def test_finetuned_inference(
     from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.finetuned import ensure_setting
     from energyaware.variants.row import plan_layout, row_facts
+    from energyaware.variants.tuned import trained_as
     from energyaware.work.counters import count
 
     if not dataset.validation:
         pytest.skip(f"{dataset.name} has no validation split to follow the loss on")
+    reason = energy_cut(FINETUNE, trained_as(finetuned_variant).id)
+    if reason:
+        pytest.skip(reason)
     job = finetune_job(finetuned_variant)
     model = ensure_setting(job, cache_dir(), device, energy_progress)
     loaded = load_prepared(model, finetuned_variant, dataset, device)
