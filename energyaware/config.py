@@ -176,6 +176,8 @@ class EnergyConfig:
         turns: descriptor of the line to `energyaware compare`, which gives this worker its turns; None without one.
         dvfs: the clock or power cap to sweep, as `energyaware.dvfs.spec` reads it; None: nothing is changed.
         resume: go on with an interrupted run.
+        top: prune only variants made from that many best by R; None prunes all.
+        requests: how many requests a fine-tuned variant is to answer, for its total energy; None asks nothing.
     """
 
     measure: bool
@@ -198,13 +200,15 @@ class EnergyConfig:
     turns: int | None = None
     dvfs: str | None = None
     resume: bool = False
+    top: int | None = None
+    requests: int | None = None
 
 
 # What decides how a run is stored, judged and shown, but not what it measures.
 _READING_ONLY = frozenset(
     {
         "measure", "weight", "compare", "limits", "strict", "sort", "columns", "report_dir", "country", "turns",
-        "resume",
+        "resume", "requests",
     }
 )  # fmt: skip
 
