@@ -140,7 +140,7 @@ def test_finetuning(
             BASE_TRAIT: tuned_variant.model.removesuffix(f"-{job.method}"),
         },
         features={
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "parameters": opened.parameters,
             TRAINABLE: trainable_parameters(model),
             EPOCHS_FEATURE: job.settings.epochs,
             "validation loss before": tuning.validation_loss(),

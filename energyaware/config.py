@@ -215,7 +215,9 @@ _READING_ONLY = frozenset(
 
 def shaping(config: EnergyConfig) -> dict[str, str]:
     """Every option that shapes what is measured, as text. A new option counts as one until it is named above."""
-    values = {item.name: getattr(config, item.name) for item in fields(config) if item.name not in _READING_ONLY}
+    # With --energy-top R decides what is measured, and so does its weight.
+    left_out = _READING_ONLY if config.top is None else _READING_ONLY - {"weight"}
+    values = {item.name: getattr(config, item.name) for item in fields(config) if item.name not in left_out}
     return {
         name: "" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         for name, value in values.items()

@@ -48,7 +48,7 @@ def summarize(reporter: pytest.TerminalReporter, session: EnergySession, run: Ru
     for section in session.sections:
         reporter.section(section.title)
         if section.table is not None:
-            reporter.write_line(section.table(TERMINAL))
+            reporter.write_line(section.table(TERMINAL, width))
         for line in section.lines:
             lines(line)
     if settings.compare is not None:

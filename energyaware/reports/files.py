@@ -51,7 +51,7 @@ def markdown(
         lines += ["## Clocks and power caps", "", *(f"- {escaped(line)}" for line in clocks), ""]
     for section in sections:
         lines += [f"## {escaped(section.title[:1].upper() + section.title[1:])}", ""]
-        lines += [section.table(MARKDOWN), ""] if section.table is not None else []
+        lines += [section.table(MARKDOWN, None), ""] if section.table is not None else []
         lines += [f"- {escaped(line)}" for line in section.lines] + [""]
     if judgements:
         lines += ["## Verdicts", "", f"Baseline: {escaped(baseline)}", "", gate_table(judgements, MARKDOWN), ""]

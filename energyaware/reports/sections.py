@@ -31,12 +31,12 @@ class Section:
     """One part of a report.
 
     Attributes:
-        table: style to table; None where there are lines alone.
+        table: style and width to table; None where there are lines alone.
         lines: sentences below it.
     """
 
     title: str
-    table: Callable[[str], str] | None = None
+    table: Callable[[str, int | None], str] | None = None
     lines: tuple[str, ...] = ()
 
 
@@ -59,11 +59,7 @@ def sections(
     trained = tunings(benchmarks)
     if trained:
         found.append(
-            Section(
-                "fine-tuning",
-                lambda style: tuning_table(trained, style),
-                (_TUNING_NOTE,),
-            )
+            Section("fine-tuning", lambda style, width: tuning_table(trained, style, width), (_TUNING_NOTE,)),
         )
     if requests is not None:
         found.append(_lifetime(benchmarks, requests))
@@ -90,4 +86,4 @@ def _lifetime(benchmarks: Sequence[Benchmark], requests: int) -> Section:
     known = costs(benchmarks)
     if not known:
         return Section(title, None, (_NO_LIFETIME,))
-    return Section(title, lambda style: lifetime_table(known, requests, style), (_LIFETIME_NOTE,))
+    return Section(title, lambda style, width: lifetime_table(known, requests, style, width), (_LIFETIME_NOTE,))

@@ -27,6 +27,7 @@ from energyaware.data.simulator import network_corpus
 from energyaware.errors import ModelError
 from energyaware.examples import Dataset
 from energyaware.models.catalogue import ModelSpec
+from energyaware.models.embedded import MAX_TOKENS
 from energyaware.models.fingerprint import weights_fingerprint
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.paths import writable_dir
@@ -43,6 +44,7 @@ from energyaware.training.finetune import (
     save_adapter,
 )
 from energyaware.variants.embedded import FACTS_FILE, encode_for_training, ensure_trained
+from energyaware.variants.phases import position_limit
 from energyaware.variants.prepare import PreparedModel, prepare
 from energyaware.variants.tuned import METHODS, SETTINGS
 
@@ -109,6 +111,7 @@ class OpenFinetuning:
         finetuning: trains and validates.
         tokenizer: of the base.
         targets: names of the linear maps with an adapter; empty for `full`.
+        parameters: how many the base has, tied ones once; adapters are not among them.
         weight_dtype: what the trained or frozen weights are stored in.
         compute_dtype: what products are computed in while training.
         notes: what a reader must know.
@@ -118,6 +121,7 @@ class OpenFinetuning:
     finetuning: Finetuning
     tokenizer: Any
     targets: tuple[str, ...]
+    parameters: int
     weight_dtype: str
     compute_dtype: str
     notes: tuple[str, ...]
@@ -158,8 +162,10 @@ def open_finetuning(job: FinetuneJob, device: str = "cpu", progress: Progress = 
     model = load_model(job.base.source, dtype=torch.float32, revision=job.base.revision)
     tokenizer = load_tokenizer(job.base.source, revision=job.base.revision)
     task = fit_task(find_task(job.dataset.task), job.dataset, tokenizer)
-    train = encode_for_training(task, tokenizer, job.dataset.train[: job.examples])
-    validation = encode_for_training(task, tokenizer, job.dataset.validation[: job.validated])
+    limit = min(MAX_TOKENS, position_limit(model) or MAX_TOKENS)
+    train = encode_for_training(task, tokenizer, job.dataset.train[: job.examples], limit)
+    validation = encode_for_training(task, tokenizer, job.dataset.validation[: job.validated], limit)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     masks = pruned_masks(model)
     notes = [f"fine-tuned on {len(train)} examples for {job.settings.epochs} epochs"]
     if masks:
@@ -169,7 +175,7 @@ def open_finetuning(job: FinetuneJob, device: str = "cpu", progress: Progress = 
     targets: tuple[str, ...] = ()
     if job.method == "full":
         model.to(device)
-        after_step = keep_masks(model, masks) if masks else None
+        after_step = keep_masks(model, {name: mask.to(device) for name, mask in masks.items()}) if masks else None
         weight_dtype, compute_dtype = "fp32", job.precision
         if job.precision == "bf16":
             notes.append("mixed precision: products in bf16 over fp32 weights")
@@ -188,7 +194,9 @@ def open_finetuning(job: FinetuneJob, device: str = "cpu", progress: Progress = 
         progress=progress,
         label=f"fine-tuning {job.name}",
     )
-    return OpenFinetuning(finetuning, tokenizer, targets, weight_dtype, compute_dtype, tuple(notes), wrapper)
+    return OpenFinetuning(
+        finetuning, tokenizer, targets, parameters, weight_dtype, compute_dtype, tuple(notes), wrapper
+    )
 
 
 def save_finetuned(job: FinetuneJob, opened: OpenFinetuning, cache: Path) -> PreparedModel:

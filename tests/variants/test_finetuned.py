@@ -18,7 +18,6 @@ from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.models.tokenizer import train_tokenizer
 from energyaware.training.batches import step_examples
 from energyaware.training.finetune import FinetuneSettings, LoraSettings
-from energyaware.training.losses import losses
 from energyaware.variants import finetuned
 from energyaware.variants.finetuned import (
     ADAPTER,
@@ -94,7 +93,7 @@ def gradients(opened) -> dict[str, torch.Tensor]:
     model.train()
     chosen = step_examples(opened.finetuning._train, BRIEF.schedule, 1)
     torch.manual_seed(0)  # dropout
-    losses(model, chosen, torch.device("cpu"), early=False).token.backward()
+    opened.finetuning._loss(chosen)[0].backward()
     found = {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
     model.zero_grad(set_to_none=True)
     return found
