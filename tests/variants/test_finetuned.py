@@ -91,6 +91,7 @@ def gradients(opened) -> dict[str, torch.Tensor]:
     """Of one training batch, in training mode."""
     model = opened.finetuning.model
     model.train()
+    model.zero_grad(set_to_none=True)  # those of the last step
     chosen = step_examples(opened.finetuning._train, BRIEF.schedule, 1)
     torch.manual_seed(0)  # dropout
     opened.finetuning._loss(chosen)[0].backward()
@@ -112,7 +113,9 @@ def test_validating_leaves_the_next_gradient_unchanged(job, family, method, prec
     assert before.keys() == after.keys()
     assert any(bool(value.abs().max() > 0) for value in before.values())
     for name, value in before.items():
-        torch.testing.assert_close(after[name], value, rtol=1e-5, atol=1e-7, msg=name)
+        torch.testing.assert_close(
+            after[name], value, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize(("method", "precision"), SETTINGS)
