@@ -133,16 +133,3 @@ def test_the_best_setting_goes_on_to_inference_and_is_pruned(tmp_path, model, da
     for title in ("Fine-tuning", "Fine-tuning and 1,000 requests", "Pruned in the second stage", "Do the papers'"):
         assert f"## {title}" in report
     assert (tmp_path / "cache" / "models").is_dir()
-
-
-def test_the_quick_suite_leaves_it_out(tmp_path, model, data):
-    command = [
-        *(sys.executable, "-m", "pytest", "benchmarks/test_finetuning.py", "-p", "no:cacheprovider", "-rs"),
-        *(f"--energy-models={model}", f"--energy-data={data}:text=body,label=cause"),
-    ]
-    environment = {**os.environ, "ENERGYAWARE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
-    environment.pop("PYTEST_ADDOPTS", None)
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 skipped" in done.stdout
-    assert "--energy-suite=full" in done.stdout
