@@ -35,7 +35,8 @@ class Cut:
         if place is None:
             return f"{name} could not be ranked in {self.group!r} (--energy-top={self.top})"
         ranked = sum(item is not None for item in self.ranks.values())
-        return f"{name} has rank {place} of {ranked} in {self.group!r}: not among the {self.top} best by R"
+        has = "shares" if list(self.ranks.values()).count(place) > 1 else "has"
+        return f"{name} {has} rank {place} of {ranked} in {self.group!r}: not among the {self.top} best by R"
 
 
 def cut(benchmarks: Sequence[Benchmark], group: str, top: int, weight: float) -> Cut | None:

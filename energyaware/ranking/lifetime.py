@@ -34,12 +34,14 @@ class Cost:
         finetune_j: joules of its fine-tuning, once.
         request_j: joules of one request; with several tasks their mean, each task having the same share of requests.
         quality: mean over the tasks, None where one has none.
+        trivial: whether it answers some task no better than a reader who looks at nothing: that saves no joules.
     """
 
     row: str
     finetune_j: Amount
     request_j: Amount
     quality: float | None
+    trivial: bool = False
 
     def total_j(self, requests: int) -> Amount:
         """Joules of fine-tuning and `requests` requests."""
@@ -85,7 +87,10 @@ def costs(benchmarks: Sequence[Benchmark]) -> tuple[Cost, ...]:
         if item.quality and source in spent:
             answered.setdefault(item.row, []).append(item)
             sources[item.row] = source
-    return tuple(Cost(row, spent[sources[row]], _request(items), _quality(items)) for row, items in answered.items())
+    return tuple(
+        Cost(row, spent[sources[row]], _request(items), _quality(items), any(map(_is_trivial, items)))
+        for row, items in answered.items()
+    )
 
 
 def tuning_j(benchmark: Benchmark) -> Amount:
@@ -149,6 +154,12 @@ def _quality(items: Sequence[Benchmark]) -> float | None:
     values = [quality_of(item)[1] for item in items]
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _is_trivial(item: Benchmark) -> bool:
+    name, value = quality_of(item)
+    floor = item.trivial_quality.get(name)
+    return value is not None and floor is not None and value <= floor
 
 
 def _scaled(amount: Amount, factor: float) -> Amount:

@@ -21,7 +21,8 @@ _TUNING_NOTE = (
 )
 _LIFETIME_NOTE = (
     "Total = fine-tuning + requests × J/request, from raw joules; ± is the 95 % interval over epochs and rounds of "
-    "this launch. Variants that were pruned or quantized later carry the fine-tuning that gave them their weights."
+    "this launch; “from N on” is a number of requests with its 95 % interval. Variants that were pruned or "
+    "quantized later carry the fine-tuning that gave them their weights."
 )
 _NO_LIFETIME = "No variant was both fine-tuned and measured in inference here (--energy-suite=full does both)."
 
@@ -83,7 +84,12 @@ def cut_line(cut: Cut) -> str:
 
 def _lifetime(benchmarks: Sequence[Benchmark], requests: int) -> Section:
     title = f"fine-tuning and {requests:,} requests"
-    known = costs(benchmarks)
+    found = costs(benchmarks)
+    known = [cost for cost in found if not cost.trivial]
+    broken = ", ".join(plain(cost.row) for cost in found if cost.trivial)
+    left_out = (f"Left out, being no better than the trivial baseline: {broken}",) if broken else ()
     if not known:
-        return Section(title, None, (_NO_LIFETIME,))
-    return Section(title, lambda style, width: lifetime_table(known, requests, style, width), (_LIFETIME_NOTE,))
+        return Section(title, None, left_out or (_NO_LIFETIME,))
+    return Section(
+        title, lambda style, width: lifetime_table(known, requests, style, width), (_LIFETIME_NOTE, *left_out)
+    )

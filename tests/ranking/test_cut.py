@@ -45,6 +45,8 @@ def test_a_tie_keeps_no_more_than_asked(dense):
     assert found is not None
     assert set(found.ranks.values()) == {1}
     assert len(found.kept) == 1
+    (skipped, *_) = set(found.ranks) - set(found.kept)
+    assert found.reason(skipped).startswith(f"{skipped} shares rank 1 of 3")
 
 
 def test_who_failed_or_was_not_measured_is_not_pruned(dense):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +96,13 @@ def test_inference_without_a_fine_tuning_or_without_quality_is_left_out(run, ben
     unscored = bench("m-full-fp32", 1.0, None, variant=Variant("m-full", "fp32"), group="phases")
     assert [item.row for item in costs([*run, untrained, unscored])] == [item.row for item in costs(run)]
     assert costs([untrained]) == ()
+
+
+def test_who_answers_no_better_than_the_trivial_reader_is_marked(run):
+    training, first, *others = run
+    broken = dataclasses.replace(first, trivial_quality={"accuracy": 0.9})
+    found = {item.row: item.trivial for item in costs([training, broken, *others])}
+    assert found == {"m-full-fp32": True, "m-full-fp32-2of4": False, "m-full-nf4": False}
 
 
 def test_a_discarded_epoch_leaves_no_hole(bench):
