@@ -176,6 +176,8 @@ class EnergyConfig:
         turns: descriptor of the line to `energyaware compare`, which gives this worker its turns; None without one.
         dvfs: the clock or power cap to sweep, as `energyaware.dvfs.spec` reads it; None: nothing is changed.
         resume: go on with an interrupted run.
+        top: prune only variants made from that many best by R; None prunes all.
+        requests: how many requests a fine-tuned variant is to answer, for its total energy; None asks nothing.
     """
 
     measure: bool
@@ -198,20 +200,24 @@ class EnergyConfig:
     turns: int | None = None
     dvfs: str | None = None
     resume: bool = False
+    top: int | None = None
+    requests: int | None = None
 
 
 # What decides how a run is stored, judged and shown, but not what it measures.
 _READING_ONLY = frozenset(
     {
         "measure", "weight", "compare", "limits", "strict", "sort", "columns", "report_dir", "country", "turns",
-        "resume",
+        "resume", "requests",
     }
 )  # fmt: skip
 
 
 def shaping(config: EnergyConfig) -> dict[str, str]:
     """Every option that shapes what is measured, as text. A new option counts as one until it is named above."""
-    values = {item.name: getattr(config, item.name) for item in fields(config) if item.name not in _READING_ONLY}
+    # With --energy-top R decides what is measured, and so does its weight.
+    left_out = _READING_ONLY if config.top is None else _READING_ONLY - {"weight"}
+    values = {item.name: getattr(config, item.name) for item in fields(config) if item.name not in left_out}
     return {
         name: "" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         for name, value in values.items()

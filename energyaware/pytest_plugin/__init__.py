@@ -41,13 +41,17 @@ def pytest_configure(config: pytest.Config) -> None:
     manager = config.pluginmanager
     timing = manager.hasplugin("benchmark")
     if settings.measure:
+        from energyaware.pytest_plugin.pipeline import PIPELINE
         from energyaware.pytest_plugin.session import EnergySession, check_timing
 
         problem = check_timing(config, timing)
         if problem is not None:
             raise pytest.UsageError(problem)
         if settings.turns is None:
-            manager.register(EnergySession(config, settings), "energyaware-session")
+            session = EnergySession(config, settings)
+            manager.register(session, "energyaware-session")
+            if session.pipeline is not None:
+                manager.register(session.pipeline, PIPELINE)
         else:
             from energyaware.pytest_plugin.turns import open_turns
 

@@ -19,7 +19,7 @@ from energyaware.meters.base import Meter
 
 # What `describe` says before torch is loaded; the packages' versions are asked for without loading them.
 _MACHINE = ("cpu", "dtype_support", "cores", "system", "python", "virtual")
-_PACKAGES = ("pytest-benchmark", "numpy", "torch", "transformers", "bitsandbytes")
+_PACKAGES = ("pytest-benchmark", "numpy", "torch", "transformers", "bitsandbytes", "peft")
 _ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _TIMING = ("benchmark_timer", "benchmark_disable_gc")
 

@@ -228,6 +228,16 @@ def energy(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[EnergyFix
 
 
 @pytest.fixture(scope="session")
+def energy_cut(request: pytest.FixtureRequest) -> Callable[[str, str], str]:
+    """A function (group, id of an unpruned variant) → why what is made of it is skipped; empty where it is not.
+
+    Without `--energy-top` nothing is. The choice is made from what was measured when a group is first asked about.
+    """
+    pipeline = request.config.pluginmanager.getplugin("energyaware-pipeline")
+    return pipeline.reason if pipeline is not None else lambda group, name: ""  # noqa: ARG005
+
+
+@pytest.fixture(scope="session")
 def energy_config(request: pytest.FixtureRequest) -> EnergyConfig:
     """The frozen options of this run."""
     return request.config.stash[CONFIG]

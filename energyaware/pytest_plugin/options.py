@@ -77,6 +77,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--energy-resume", "go on with an interrupted run: what it finished is not measured again", False, "bool",
         action="store_true",
     )  # fmt: skip
+    twin("--energy-top", "prune only what comes from the K best by R; what is not pruned runs first", "", metavar="K")
+    twin("--energy-requests", "add fine-tuning and N requests up, variant by variant", "", metavar="N")
     twin("--energy-rounds", "metered rounds per benchmark; else as many as fit five seconds", "", metavar="N")
 
 
@@ -97,6 +99,19 @@ def _number(config: pytest.Config, name: str, low: float, high: float) -> float 
     if not low <= number <= high:  # also False for NaN
         raise OptionError(f"{option}={text} is no number from {low:g} to {high:g}", f"give one, as {option}={high:g}")
     return number
+
+
+def _count(config: pytest.Config, name: str, measure: bool) -> int | None:
+    """A whole number from 1 of an option that says nothing without `--energy`."""
+    text = _value(config, name)
+    if not text:
+        return None
+    option = "--" + name.replace("_", "-")
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise OptionError(f"{option}={text} is no whole number from 1", f"give one, as {option}=3")
+    if not measure and config.getoption(name) is not None:
+        raise OptionError(f"{option} has nothing to rank without --energy", "add --energy")
+    return int(text) if measure else None
 
 
 def _choice(config: pytest.Config, name: str, known: tuple[str, ...]) -> str:
@@ -207,4 +222,6 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         turns=config.getoption("energy_turns"),
         dvfs=_dvfs(config, measure),
         resume=_resume(config, measure),
+        top=_count(config, "energy_top", measure),
+        requests=_count(config, "energy_requests", measure),
     )

@@ -33,10 +33,12 @@ from energyaware.paths import writable_dir
 from energyaware.pytest_plugin import CONFIG
 from energyaware.pytest_plugin.candles import Candles
 from energyaware.pytest_plugin.journal import Keeper, open_keeper
+from energyaware.pytest_plugin.pipeline import Pipeline, group_of_marker
 from energyaware.pytest_plugin.spending import Part
 from energyaware.ranking.score import Ranking, rank
 from energyaware.records import SCHEMA_VERSION, Benchmark, RowSource, Run, Totals, Variant
 from energyaware.reports import files
+from energyaware.reports.sections import Section, sections
 
 
 def check_timing(config: pytest.Config, timing: bool) -> str | None:
@@ -126,6 +128,10 @@ class EnergySession:
         self.rankings: tuple[Ranking, ...] = ()
         self.written: tuple[Path, ...] = ()
         self.report_problem = ""
+        self.sections: tuple[Section, ...] = ()
+        self.pipeline: Pipeline | None = None
+        if settings.top is not None:
+            self.pipeline = Pipeline(settings.top, settings.weight, self.measured, group_of_marker(marked))
         self._carbon: CarbonIntensity
         self._span: object = None
         self._started_s = 0.0
@@ -307,21 +313,27 @@ class EnergySession:
 
     # --- after -------------------------------------------------------------------------------------------------
 
+    def measured(self) -> tuple[Benchmark, ...]:
+        """The benchmarks so far, those of failed tests marked."""
+        return tuple(
+            replace(item, outcome="failed", error=self._failed[name]) if name in self._failed else item
+            for name, item in self._benchmarks.items()
+        )
+
     def run(self) -> Run:
         """The run as far as it went; made once, since pytest-benchmark asks twice when it stores twice."""
         if self._run is None:
-            benchmarks = tuple(
-                replace(item, outcome="failed", error=self._failed[name]) if name in self._failed else item
-                for name, item in self._benchmarks.items()
-            )
             settings = self.settings
             options = {
                 "suite": settings.suite, "meter": settings.meter, "models": list(settings.models),
                 "device": settings.device, "data": shown(settings.data), "dvfs": settings.dvfs,
                 "weight": settings.weight, "rounds": settings.rounds, "country": settings.country, "net": settings.net,
+                "top": settings.top,
             }  # fmt: skip
             machine = {**self._keeper.machine, **describe()}
-            self._run = Run(benchmarks, machine, options, self._totals(), __version__, interrupted=self._interrupted)
+            self._run = Run(
+                self.measured(), machine, options, self._totals(), __version__, interrupted=self._interrupted
+            )
         return self._run
 
     def _totals(self) -> Totals:
@@ -381,6 +393,10 @@ class EnergySession:
         rankings = rank(run.benchmarks, self.settings.weight)
         changed = self.config.hook.pytest_energy_update_ranking(config=self.config, rankings=rankings)
         self.rankings = rankings if changed is None else tuple(changed)
+        self.sections = sections(
+            run.benchmarks, self.rankings, full=self.settings.suite == "full", requests=self.settings.requests,
+            cuts=self.pipeline.cuts if self.pipeline else (),
+        )  # fmt: skip
         if self.settings.compare is not None:
             self.judgements = judge(
                 run,
@@ -398,6 +414,7 @@ class EnergySession:
                     self.judgements,
                     self._carbon.grams,
                     self.baseline.run.path if self.baseline else "",
+                    self.sections,
                 ),
                 "energy.csv": files.csv_text(self.rankings, self._carbon.grams),
             }

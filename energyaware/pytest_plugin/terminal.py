@@ -15,7 +15,7 @@ from energyaware.records import Run
 from energyaware.reports.clocks import clock_lines
 from energyaware.reports.columns import Grams, plain
 from energyaware.reports.comparison import github_errors
-from energyaware.reports.tables import gate_table, ranking_notes, ranking_table, remarks, totals_line
+from energyaware.reports.tables import TERMINAL, gate_table, ranking_notes, ranking_table, remarks, totals_line
 
 if TYPE_CHECKING:
     from energyaware.pytest_plugin.session import EnergySession
@@ -44,6 +44,12 @@ def summarize(reporter: pytest.TerminalReporter, session: EnergySession, run: Ru
     if clocks:
         reporter.section("clocks and power caps")
         for line in clocks:
+            lines(line)
+    for section in session.sections:
+        reporter.section(section.title)
+        if section.table is not None:
+            reporter.write_line(section.table(TERMINAL, width))
+        for line in section.lines:
             lines(line)
     if settings.compare is not None:
         _verdicts(reporter, session, lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from energyaware.pytest_plugin.unmeasured import Unmeasured
@@ -11,3 +13,9 @@ from energyaware.pytest_plugin.unmeasured import Unmeasured
 def energy() -> Unmeasured:
     """Run the callable once, unmeasured."""
     return Unmeasured()
+
+
+@pytest.fixture(scope="session")
+def energy_cut() -> Callable[[str, str], str]:
+    """Nobody is skipped where nothing is measured."""
+    return lambda group, name: ""  # noqa: ARG005

@@ -14,6 +14,7 @@ from energyaware.ranking.score import Ranking
 from energyaware.records import Run
 from energyaware.reports.clocks import clock_lines
 from energyaware.reports.columns import Grams, escaped, percentile, plain
+from energyaware.reports.sections import Section
 from energyaware.reports.tables import MARKDOWN, gate_table, ranking_notes, ranking_table, remarks, totals_line
 
 CSV_COLUMNS = (
@@ -27,9 +28,14 @@ CSV_COLUMNS = (
 
 
 def markdown(
-    run: Run, rankings: Sequence[Ranking], judgements: Sequence[Judgement], grams: Grams, baseline: str = ""
+    run: Run,
+    rankings: Sequence[Ranking],
+    judgements: Sequence[Judgement],
+    grams: Grams,
+    baseline: str = "",
+    sections: Sequence[Section] = (),
 ) -> str:
-    """The run as GitHub Markdown: ranking, verdicts, totals, provenance."""
+    """The run as GitHub Markdown: ranking, sections, verdicts, totals, provenance."""
     lines = ["# Energy report", ""]
     for ranking in rankings:
         lines += [f"## Ranking{f': {escaped(ranking.group)}' if ranking.group else ''}", ""]
@@ -43,6 +49,10 @@ def markdown(
     clocks = clock_lines(run.benchmarks)
     if clocks:
         lines += ["## Clocks and power caps", "", *(f"- {escaped(line)}" for line in clocks), ""]
+    for section in sections:
+        lines += [f"## {escaped(section.title[:1].upper() + section.title[1:])}", ""]
+        lines += [section.table(MARKDOWN, None), ""] if section.table is not None else []
+        lines += [f"- {escaped(line)}" for line in section.lines] + [""]
     if judgements:
         lines += ["## Verdicts", "", f"Baseline: {escaped(baseline)}", "", gate_table(judgements, MARKDOWN), ""]
         lines += [f"- {escaped(item.row)}: {escaped(item.reason)}" for item in judgements if item.reason] + [""]

@@ -41,7 +41,7 @@ def _plain(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([header, "-" * max(map(len, (header, *body))), *body])
 
 
-def _fitted(table: Mapping[str, Sequence[str]], droppable: Sequence[str], width: int | None, style: str) -> str:
+def fitted(table: Mapping[str, Sequence[str]], droppable: Sequence[str], width: int | None, style: str) -> str:
     """Columns (name to title and cells) as text, without those of `droppable` that must go for it to fit `width`."""
     left = dict(table)
     for name in (None, *droppable):
@@ -76,7 +76,7 @@ def ranking_table(
     if not names:
         empty = {column.name for column in columns if column.optional and set(table[column.name][1:]) <= {ABSENT, ""}}
         table = {name: cells for name, cells in table.items() if name not in empty}
-    return _fitted(table, () if names else DROP_ORDER, width, style)
+    return fitted(table, () if names else DROP_ORDER, width, style)
 
 
 def ranking_notes(ranking: Ranking, totals: Totals) -> list[str]:
@@ -189,7 +189,7 @@ def gate_table(judgements: Sequence[Judgement], style: str = TERMINAL, width: in
     if not any(item.decidable is not None for item in judgements):
         del cells["catches"]  # a sequential test goes on until it has caught what its limit names
     table = {title: [title, *map(cell, judgements)] for title, cell in cells.items()}
-    return _fitted(table, _GATE_DROP_ORDER, width, style)
+    return fitted(table, _GATE_DROP_ORDER, width, style)
 
 
 def totals_line(totals: Totals) -> str:

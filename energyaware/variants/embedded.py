@@ -234,23 +234,26 @@ def pretrain_settings(spec: ModelSpec) -> TrainSettings:
     return _PRETRAIN.get(spec.family, PRETRAIN)
 
 
-def encode_for_training(task: Task, tokenizer: Any, examples: Sequence[Example]) -> list[EncodedExample]:
+def encode_for_training(
+    task: Task, tokenizer: Any, examples: Sequence[Example], limit: int = MAX_TOKENS
+) -> list[EncodedExample]:
     """Prompt, answer and end of text as one sequence each, with the place of the answer.
 
     Where a label is chosen by its first token, that token alone is learnt as the answer. What is longer than
-    `MAX_TOKENS` is cut: the answer at its end, to no less than half of that; the prompt in front, since questions stand
-    at its end.
+    `limit` is cut: the answer at its end, to no less than half of that; the prompt in front, since questions stand at
+    its end.
 
     Args:
         task: fitted to the dataset and the tokenizer.
+        limit: most tokens of one sequence.
     """
     by_first_token = isinstance(task.decoding, Chosen) and bool(task.decoding.labels)
     encoded = []
     for example in examples:
         prompt = list(tokenizer(task.prompt(example))["input_ids"])
         answer = [*tokenizer(task.answer(example), add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-        answer = answer[: max(MAX_TOKENS // 2, MAX_TOKENS - len(prompt))]
-        surplus = max(0, len(prompt) + len(answer) - MAX_TOKENS)
+        answer = answer[: max(limit // 2, limit - len(prompt))]
+        surplus = max(0, len(prompt) + len(answer) - limit)
         if surplus:
             prompt = [prompt[0], *prompt[1 + surplus :]]
         encoded.append(EncodedExample((*prompt, *answer), len(prompt), 1 if by_first_token else len(answer)))
