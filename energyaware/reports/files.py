@@ -10,7 +10,7 @@ from pathlib import Path
 
 from energyaware.baselines.gate import Judgement
 from energyaware.errors import CacheError
-from energyaware.ranking.score import Ranking
+from energyaware.ranking.score import Detail, Ranking, Row
 from energyaware.records import Run
 from energyaware.reports.clocks import clock_lines
 from energyaware.reports.columns import Grams, escaped, percentile, plain
@@ -62,57 +62,62 @@ def csv_text(rankings: Sequence[Ranking], grams: Grams) -> str:
     for ranking in rankings:
         for row in ranking.rows:
             for item in row.details:
-                bench = item.benchmark
-                variant = bench.variant
-                cells: dict[str, object] = {
-                    "group": bench.group,
-                    "row": row.name,
-                    "model": variant and variant.model,
-                    "precision": variant and variant.precision,
-                    "pruning": variant and variant.pruning,
-                    "task": bench.task,
-                    "phase": bench.phase,
-                    "rank": row.rank,
-                    "energy_per_request_j": item.energy_j,
-                    "energy_relative_half_width_95": item.energy_error,
-                    "energy_per_token_j": item.energy_per_token_j,
-                    "source": bench.source,
-                    "meters": bench.meters,
-                    "latency_s": item.latency_s,
-                    "ttft_p50_s": percentile(bench, "ttft_s", 0.5),
-                    "ttft_p95_s": percentile(bench, "ttft_s", 0.95),
-                    "tpot_p50_s": percentile(bench, "tpot_s", 0.5),
-                    "tpot_p95_s": percentile(bench, "tpot_s", 0.95),
-                    "quality_name": item.quality_name,
-                    "quality": item.quality,
-                    "carbon_per_request_g": None if item.energy_j is None else grams(item.energy_j),
-                    "phi": row.phi,
-                    "rho": row.rho,
-                    "r": row.r,
-                    "r_low": row.r_low,
-                    "r_high": row.r_high,
-                    "first_probability": row.first_probability,
-                    "pareto": row.pareto,
-                    "rounds": len(bench.rounds),
-                    "discarded": sum(bench.discarded.values()),
-                    "requests": bench.work.requests,
-                    "tokens_in": bench.work.tokens_in,
-                    "tokens_out": bench.work.tokens_out,
-                    "flops": bench.work.flops,
-                    "weight_bytes": bench.work.weight_bytes,
-                    "kv_bytes": bench.work.kv_bytes,
-                    "read_bytes": bench.work.read_bytes,
-                    "ceiling_flops_per_s": bench.ceiling.flops_per_s,
-                    "ceiling_bytes_per_s": bench.ceiling.bytes_per_s,
-                    "peak_memory_bytes": bench.peak_memory_bytes,
-                    "candle": bench.candle,
-                    "layout": bench.layout,
-                    "remark": row.remark,
-                }
+                cells = cells_of(row, item, grams)
                 writer.writerow(
                     {name: plain(value) if isinstance(value, str) else value for name, value in cells.items()}
                 )
     return out.getvalue()
+
+
+def cells_of(row: Row, item: Detail, grams: Grams) -> dict[str, object]:
+    """One benchmark under `CSV_COLUMNS`; None where nothing was measured. Texts are as recorded."""
+    bench = item.benchmark
+    variant = bench.variant
+    return {
+        "group": bench.group,
+        "row": row.name,
+        "model": variant and variant.model,
+        "precision": variant and variant.precision,
+        "pruning": variant and variant.pruning,
+        "task": bench.task,
+        "phase": bench.phase,
+        "rank": row.rank,
+        "energy_per_request_j": item.energy_j,
+        "energy_relative_half_width_95": item.energy_error,
+        "energy_per_token_j": item.energy_per_token_j,
+        "source": bench.source,
+        "meters": bench.meters,
+        "latency_s": item.latency_s,
+        "ttft_p50_s": percentile(bench, "ttft_s", 0.5),
+        "ttft_p95_s": percentile(bench, "ttft_s", 0.95),
+        "tpot_p50_s": percentile(bench, "tpot_s", 0.5),
+        "tpot_p95_s": percentile(bench, "tpot_s", 0.95),
+        "quality_name": item.quality_name,
+        "quality": item.quality,
+        "carbon_per_request_g": None if item.energy_j is None else grams(item.energy_j),
+        "phi": row.phi,
+        "rho": row.rho,
+        "r": row.r,
+        "r_low": row.r_low,
+        "r_high": row.r_high,
+        "first_probability": row.first_probability,
+        "pareto": row.pareto,
+        "rounds": len(bench.rounds),
+        "discarded": sum(bench.discarded.values()),
+        "requests": bench.work.requests,
+        "tokens_in": bench.work.tokens_in,
+        "tokens_out": bench.work.tokens_out,
+        "flops": bench.work.flops,
+        "weight_bytes": bench.work.weight_bytes,
+        "kv_bytes": bench.work.kv_bytes,
+        "read_bytes": bench.work.read_bytes,
+        "ceiling_flops_per_s": bench.ceiling.flops_per_s,
+        "ceiling_bytes_per_s": bench.ceiling.bytes_per_s,
+        "peak_memory_bytes": bench.peak_memory_bytes,
+        "candle": bench.candle,
+        "layout": bench.layout,
+        "remark": row.remark,
+    }
 
 
 def write(folder: Path, texts: dict[str, str]) -> tuple[Path, ...]:

@@ -1,0 +1,44 @@
+import pytest
+
+from energyaware.records import Variant
+from energyaware.reports.html.answer import answer
+
+
+def facts(content):
+    return {fact["name"]: fact["text"] for fact in content["facts"]}
+
+
+def test_it_says_what_to_deploy_what_that_saves_and_what_it_rests_on(bench, material_of):
+    items = [bench("a", 2.0, 0.9, variant=Variant("m")), bench("b", 1.0, 0.88, variant=Variant("m", "bf16"))]
+    content = answer(material_of(*items))
+    assert content["title"] == "Deploy m-bf16"
+    assert content["reference"] == "m-fp32"
+    said = facts(content)
+    assert said["saves"].startswith("-50.0 % (")
+    assert said["saves"].endswith("energy against m-fp32")
+    assert said["quality"] == "0.880 (accuracy), -2.0 percentage points against m-fp32"
+    assert said["how sure"] == "first in 100 % of resampled runs; every other row lies behind it"
+    assert said["joules are"] == "estimated (cpu: cpu-time)"
+    assert said["rank by"] == "R at w = 0.5"
+
+
+def test_without_quality_energy_alone_is_said(bench, material_of):
+    content = answer(material_of(bench("a", 2.0, None), bench("b", 1.0, None)))
+    assert content["title"] == "b needs the least energy"
+    assert "quality" not in facts(content)
+    assert facts(content)["saves"].startswith("unknown")
+
+
+def test_the_reference_may_be_the_best(bench, material_of):
+    items = [bench("a", 1.0, 0.9, variant=Variant("m")), bench("b", 3.0, 0.5, variant=Variant("m", "nf4"))]
+    assert facts(answer(material_of(*items)))["saves"].startswith("nothing")
+
+
+def test_ties_are_named(bench, material_of):
+    content = answer(material_of(bench("a", 1.0, 0.8), bench("b", 1.0, 0.8)))
+    assert "cannot be told from" in facts(content)["how sure"]
+
+
+@pytest.mark.parametrize("items", [[], ["empty"]])
+def test_nothing_ranked_is_no_answer(bench, material_of, items):
+    assert answer(material_of(*(bench(name, count=0) for name in items))) is None
