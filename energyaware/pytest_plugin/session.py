@@ -391,9 +391,8 @@ class EnergySession:
                 self._failed,
             )
         if self.settings.report_dir is not None and run.benchmarks:
-            texts = self._texts(run)
             try:
-                self.written = files.write(self.settings.report_dir, texts)
+                self.written = files.write(self.settings.report_dir, self._texts(run))
             except EnergyAwareError as error:
                 self.report_problem = str(error)
         if failing(self.judgements, self.settings.strict) and session.exitstatus in (0, pytest.ExitCode.OK):

@@ -19,6 +19,9 @@ Kind = Literal["points", "bars", "intervals", "lines", "histogram"]
 Chart = dict[str, Any]
 Rows = list[tuple[Value, ...]]
 
+_SOURCED = ("energy", "carbon", "edp")
+"""What rests on joules, by the beginnings of column names: a title on an axis says whether they were measured."""
+
 DIGITS = 5
 """Significant digits of numbers in a page: more than any picture shows, and half the size."""
 
@@ -74,6 +77,8 @@ def make_chart(
     Args:
         name: unique in a page: letters and hyphens.
         alt: what the picture shows, in a sentence, for those who do not see it.
+        columns: one called `source` says of each row whether its joules are measured or estimated; the titles of
+            the axes repeat it.
         rows: one value per column; None where nothing was measured.
         log: axes with a logarithmic scale.
         rules: places on the axis of numbers to be marked by a line, with their labels.
@@ -93,18 +98,38 @@ def make_chart(
     drawn = [row for row in cells if all(row[place] is not None for place in places)]
     if not drawn:
         return None
+    said = _said_source(names, drawn)
+    axes = (encoding["x"], encoding["y"])
+    titles = [
+        f"{item.title} ({said})" if said and item.name in axes and _sourced(item.name) else item.title
+        for item in columns
+    ]
     return {
         "name": name,
         "kind": kind,
         "title": plain(title),
         "alt": plain(alt),
         "note": plain(note),
-        "columns": [{"name": item.name, "title": item.title, "unit": item.unit} for item in columns],
+        "columns": [
+            {"name": item.name, "title": title, "unit": item.unit} for item, title in zip(columns, titles, strict=True)
+        ],
         "rows": drawn,
         "log": list(log),
         "rules": [[rounded(place), plain(label)] for place, label in rules],
         **encoding,
     }
+
+
+def _sourced(name: str) -> bool:
+    return name.startswith(_SOURCED)
+
+
+def _said_source(names: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
+    """`measured`, `estimated`, or both, as the rows say; empty where they do not."""
+    if "source" not in names:
+        return ""
+    place = names.index("source")
+    return " and ".join(dict.fromkeys(str(row[place]) for row in rows if row[place]))
 
 
 def present(*charts: Chart | None) -> list[Chart]:

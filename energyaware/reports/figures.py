@@ -77,7 +77,9 @@ def _drawn(chart: Mapping[str, Any], title: str, rows: Sequence[Row]) -> dict[st
 
     kind = chart["kind"]
     labels = list(dict.fromkeys(str(row[chart["y"]]) for row in rows)) if kind in ("bars", "intervals") else []
-    labels = labels[:MOST]
+    if len(labels) > MOST:
+        title = f"{title} (first {MOST} of {len(labels)})"
+        labels = labels[:MOST]
     height = max(3.2, 0.26 * len(labels) + 1.4)
     # Text stays text in SVG, and `$` in a name is a dollar.
     with rc_context({"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "svg.hashsalt": "energyaware"}):

@@ -140,6 +140,6 @@ def write(folder: Path, texts: dict[str, str]) -> tuple[Path, ...]:
     except OSError as error:
         raise CacheError(
             f"the report folder {folder} cannot be written ({error.strerror})",
-            "choose another with --energy-report (pytest) or --report (compare)",
+            "choose another with --energy-report (pytest), --report (compare) or --output (report)",
         ) from error
     return tuple(written)

@@ -70,5 +70,14 @@ def _head(totals: dict[str, Any]) -> dict[str, Any]:
                     "properties": {"fullname": {"type": "string"}, "error": {"type": "string"}},
                 },
             },
+            "resumed": {
+                "type": "array",
+                "description": "Benchmarks taken over from an interrupted run, with the time when it measured them.",
+                "items": {
+                    "type": "object",
+                    "required": ["fullname", "measured_at"],
+                    "properties": {"fullname": {"type": "string"}, "measured_at": {"type": "string"}},
+                },
+            },
         },
     }

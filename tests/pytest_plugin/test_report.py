@@ -3,6 +3,7 @@
 import pytest
 
 from energyaware.reports.html import page
+from energyaware.reports.schema import stored_schema
 
 
 def test_a_run_leaves_a_page_beside_markdown_and_csv(measure, suite):
@@ -12,6 +13,11 @@ def test_a_run_leaves_a_page_beside_markdown_and_csv(measure, suite):
     assert sorted(path.name for path in (suite.path / "out").iterdir()) == ["energy.csv", "energy.html", "energy.md"]
     result.stdout.fnmatch_lines(["*energy.html*"])
     assert "test_mine" in (suite.path / "out" / "energy.html").read_text(encoding="utf-8")
+
+
+def test_the_head_of_a_stored_run_has_exactly_the_members_of_the_schema(measure, stored):
+    measure("--benchmark-save=base")
+    assert set(stored()["energyaware"]) == set(stored_schema()["$defs"]["EnergyAware"]["properties"])
 
 
 def test_without_jinja2_the_rest_is_written_and_the_remedy_said(measure, suite, monkeypatch):

@@ -51,6 +51,11 @@ def test_old_and_newer_files_of_this_schema_are_read(tmp_path, more):
     assert run.totals == Totals()
 
 
+def test_totals_have_exactly_the_members_of_the_schema(bench):
+    written = json.loads(json.dumps(to_json(Totals(1.0, "estimated"))))
+    assert set(written) == set(DEFINITIONS["Totals"]["properties"])
+
+
 def test_what_is_written_has_exactly_the_members_of_the_schema(bench):
     written = json.loads(json.dumps(to_json(bench("a"))))
     assert set(written) == set(DEFINITIONS["Benchmark"]["properties"])

@@ -443,10 +443,11 @@
     const dialog = document.getElementById("rounds");
     if (!found || !dialog) return;
     dialog.querySelector("h2").textContent = variant;
+    const source = unique(found.map((item) => item.source)).join(" and ");
     const chart = decoded({
       name: "rounds", kind: "lines", rules: [], log: [], x: "round", y: "energy_j", series: "work",
       columns: [{ name: "work", title: "work", unit: "" }, { name: "round", title: "round", unit: "" },
-        { name: "energy_j", title: "energy per request", unit: "J" }],
+        { name: "energy_j", title: `energy per request (${source})`, unit: "J" }],
       rows: found.flatMap((item) => item.energy_j.map((energy, index) => [item.work, 1 + index * item.step, energy]))
         .filter((row) => row[2] !== null),
     });

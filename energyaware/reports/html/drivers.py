@@ -24,10 +24,11 @@ def drivers(material: Material) -> dict[str, Any] | None:
                 texts.append(plain(f"{section.kind}: not fitted, {section.problem}."))
                 continue
             kind = section.kind if len(material.analyses) == 1 else f"{section.kind} ({index + 1})"
+            source = analysis.conditions.get("source", "")
             texts.append(
                 plain(
-                    f"{kind}: {section.fit.rows} rows; all drivers explain {percent(section.fit.r2)} of the variance "
-                    "of log energy."
+                    f"{kind}: {section.fit.rows} rows{f' of {source} joules' if source else ''}; all drivers explain "
+                    f"{percent(section.fit.r2)} of the variance of log energy."
                 )
             )
             effects += [

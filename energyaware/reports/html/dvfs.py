@@ -10,9 +10,9 @@ from energyaware.dvfs.spec import parse_spec
 from energyaware.errors import OptionError
 from energyaware.records import Benchmark
 from energyaware.reports.charts import Column, Rows, make_chart, present
+from energyaware.reports.clocks import TRAIT
 from energyaware.reports.columns import plain
-from energyaware.reports.html.material import Material
-from energyaware.reports.html.sweeps import DVFS_TRAIT
+from energyaware.reports.html.material import Material, said_source
 
 _NUMBERS = (
     Column("energy_j", "energy per request", "J"),
@@ -41,16 +41,18 @@ def dvfs(material: Material) -> dict[str, Any] | None:
             continue
         unit = parse_spec(knob).unit
         texts += [plain(f"{name}, {phase}: {line}") for line in sentences(result, unit)]
-        variant = next(iter(settings.values())).variant
+        first = next(iter(settings.values()))
+        variant, source = first.variant, said_source(first.source)
         rows += [
             (
-                name, variant.model if variant else name, phase, f"{phase}, {knob} in {unit}", point.setting,
+                name, variant.model if variant else name, phase, source, f"{phase}, {knob} in {unit}", point.setting,
                 point.energy_j, point.latency_s, point.edp_js, point.setting == result.energy.setting,
             )
             for point in result.points
         ]  # fmt: skip
     columns = (
-        Column("variant", "variant"), Column("model", "model"), Column("phase", "phase"), Column("sweep", "sweep"),
+        Column("variant", "variant"), Column("model", "model"), Column("phase", "phase"), Column("source", "source"),
+        Column("sweep", "sweep"),
         Column("setting", "setting"), *_NUMBERS, Column("least_energy", "least energy"),
     )  # fmt: skip
     charts = present(
@@ -68,7 +70,7 @@ def dvfs(material: Material) -> dict[str, Any] | None:
 
 def _setting(item: Benchmark) -> tuple[str, float] | None:
     """The knob and where it stood; None where a benchmark is no part of a sweep that we can read."""
-    text = item.traits.get(DVFS_TRAIT)
+    text = item.traits.get(TRAIT)
     if text is None:
         return None
     try:

@@ -7,24 +7,26 @@ from statistics import median
 from typing import Any
 
 from energyaware.ranking.score import Detail, Row
-from energyaware.records import Benchmark
+from energyaware.records import Benchmark, RowSource
 from energyaware.reports.charts import Column, Rows, Value, make_chart, present
 from energyaware.reports.html import estimates
-from energyaware.reports.html.material import Material, work_of
+from energyaware.reports.html.material import Material, said_source, work_of
 
 ROW_COLUMNS = (
     Column("variant", "variant"),
     Column("model", "model"),
     Column("task", "task"),
     Column("phase", "phase"),
+    Column("source", "source"),
     Column("work", "work"),
 )
 
 
-def identity(row: Row, item: Detail) -> tuple[Value, ...]:
-    """The cells of `ROW_COLUMNS`."""
+def identity(row: Row, item: Detail, source: RowSource | None = None) -> tuple[Value, ...]:
+    """The cells of `ROW_COLUMNS`; `source` is that of one domain, where only its joules are shown."""
     bench = item.benchmark
-    return row.name, bench.variant.model if bench.variant else row.name, bench.task, bench.phase, work_of(bench)
+    model = bench.variant.model if bench.variant else row.name
+    return row.name, model, bench.task, bench.phase, said_source(source or bench.source), work_of(bench)
 
 
 def energy(material: Material) -> dict[str, Any] | None:
@@ -34,11 +36,13 @@ def energy(material: Material) -> dict[str, Any] | None:
     tokens: Rows = []
     for row, item in material.details:
         who = identity(row, item)
-        domains += [(*who, name, value) for name, value in domain_medians_j(item.benchmark)]
+        for name, value in domain_medians_j(item.benchmark):
+            source = item.benchmark.domains[name].source
+            domains.append((*identity(row, item, source), f"{name}, {source}", value))
         windows += [(*who, name, value) for name, value in window_medians_j(item.benchmark)]
         per_token = estimates.energy_per_token(item)
         if per_token is not None:
-            tokens.append((*who, str(item.benchmark.source), per_token.value, per_token.low, per_token.high))
+            tokens.append((*who, per_token.value, per_token.low, per_token.high))
     amount = Column("energy_j", "energy per request", "J")
     charts = present(
         make_chart(
@@ -58,7 +62,7 @@ def energy(material: Material) -> dict[str, Any] | None:
             "energy-tokens", "intervals", "Energy per token",
             "Energy per token of each variant with its interval over rounds.",
             (
-                *ROW_COLUMNS, Column("source", "source"), Column("energy_per_token_j", "energy per token", "J"),
+                *ROW_COLUMNS, Column("energy_per_token_j", "energy per token", "J"),
                 Column("low_j", "low", "J"), Column("high_j", "high", "J"),
             ),
             tokens, x="energy_per_token_j", x_low="low_j", x_high="high_j", y="variant", series="model", choose="work",

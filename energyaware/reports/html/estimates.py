@@ -57,6 +57,28 @@ def quality_half_width(detail: Detail) -> float | None:
     return _NORMAL_95 * stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else None
 
 
+def quality_change(first: Row, second: Row) -> Interval | None:
+    """ρ of `first` less that of `second`; the interval is over the same examples, read by both."""
+    if first.rho is None or second.rho is None:
+        return None
+    others = {item.benchmark.task: item for item in second.details}
+    found = [_paired_half_width(item, others.get(item.benchmark.task)) for item in first.details]
+    error, change = _mean_error(found), first.rho - second.rho
+    return Interval(change) if error is None else Interval(change, change - error, change + error)
+
+
+def _paired_half_width(first: Detail, second: Detail | None) -> float | None:
+    if second is None or first.quality_name != second.quality_name:
+        return None
+    if not first.benchmark.example_ids or first.benchmark.example_ids != second.benchmark.example_ids:
+        return None
+    scores = [item.benchmark.scores.get(item.quality_name, ()) for item in (first, second)]
+    if len(scores[0]) != len(scores[1]) or len(scores[0]) < 2:
+        return None
+    changes = [mine - other for mine, other in zip(*scores, strict=True)]
+    return _NORMAL_95 * stdev(changes) / math.sqrt(len(changes))
+
+
 def ratio(first: Detail, second: Detail) -> Interval | None:
     """Raw energy of `first` over that of `second`, with the interval over rounds of both."""
     if first.energy_j is None or second.energy_j is None:

@@ -9,7 +9,7 @@ from energyaware.config import METRICS, parse_limit
 from energyaware.errors import OptionError
 from energyaware.reports.charts import Column, make_chart
 from energyaware.reports.columns import plain
-from energyaware.reports.html.material import Material
+from energyaware.reports.html.material import Material, said_meters
 
 COLUMNS = (
     Column("benchmark", "benchmark"),
@@ -43,6 +43,7 @@ def gate(material: Material) -> dict[str, Any] | None:
         "text": [
             f"Baseline: {plain(material.baseline)}." if material.baseline else "There is no baseline.",
             ", ".join(f"{count} {name}" for name, count in counts.items() if count) + ".",
+            *([f"Joules are {plain(meters)}."] if (meters := said_meters(material.run.benchmarks)) else []),
         ],
         "verdicts": [
             {

@@ -10,7 +10,7 @@ from energyaware.baselines.gate import ratio
 from energyaware.baselines.trend import changes_of, series
 from energyaware.reports.charts import Column, Rows, make_chart
 from energyaware.reports.columns import plain
-from energyaware.reports.html.material import Material
+from energyaware.reports.html.material import Material, said_source
 from energyaware.stats.sessions import MIN_SESSIONS
 from energyaware.units import percent
 
@@ -19,6 +19,7 @@ COLUMNS = (
     Column("number", "run"),
     Column("name", "file"),
     Column("commit", "commit"),
+    Column("source", "source"),
     Column("datetime", "time"),
     Column("energy_ratio", "energy, first run = 1"),
     Column("changed", "a new level begins"),
@@ -39,10 +40,13 @@ def history(material: Material) -> dict[str, Any] | None:
         starts = {step.index for step in changes.steps} if changes else set()
         for index, (run, value) in enumerate(zip(item.runs, item.values, strict=True)):
             level = math.exp(min(value - item.values[0], 700.0))
-            place = places[id(run)]
+            source = next(said_source(entry.source) for entry in run.benchmarks if entry.fullname == item.fullname)
             rows.append(
-                (item.fullname, place, Path(run.path).stem, run.commit[:12], run.datetime[:19], level, index in starts)
-            )
+                (
+                    item.fullname, places[id(run)], Path(run.path).stem, run.commit[:12], source, run.datetime[:19],
+                    level, index in starts,
+                )
+            )  # fmt: skip
         if changes is None:
             continue
         for step in changes.steps:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from energyaware.baselines.gate import Judgement
 from energyaware.ranking.score import Detail, Ranking, Row
-from energyaware.records import Benchmark, Run
+from energyaware.records import Benchmark, RowSource, Run
 from energyaware.reports.columns import Grams
 from energyaware.reports.drivers import Analysis
 
@@ -48,12 +48,32 @@ class Material:
 
 
 def main_ranking(rankings: Sequence[Ranking]) -> Ranking | None:
-    """The ranking that answers which variant to deploy: the first with R, else the first with a rank."""
-    for has in (lambda row: row.r is not None, lambda row: row.rank is not None):
-        for ranking in rankings:
-            if any(has(row) for row in ranking.rows):
-                return ranking
-    return None
+    """The ranking that answers which variant to deploy: the first of inference with R, else with R, else with a rank.
+
+    What was fine-tuned cheapest is no answer: what is deployed answers requests.
+    """
+    scored = [ranking for ranking in rankings if any(row.r is not None for row in ranking.rows)]
+    ranked = [ranking for ranking in rankings if any(row.rank is not None for row in ranking.rows)]
+    serving = [ranking for ranking in scored if any(_serves(row) for row in ranking.rows)]
+    return next(iter([*serving, *scored, *ranked]), None)
+
+
+def _serves(row: Row) -> bool:
+    return any(item.benchmark.phase == "inference" for item in row.details)
+
+
+def said_source(source: RowSource | None) -> str:
+    """Where joules come from, in words; empty where there are none."""
+    return "measured and estimated" if source == "mixed" else source or ""
+
+
+def said_meters(benchmarks: Iterable[Benchmark]) -> str:
+    """`estimated (cpu: cpu-time)`: where the joules of benchmarks come from; empty where none was read."""
+    found: dict[str, dict[str, None]] = {}
+    for item in benchmarks:
+        if item.rounds and item.source:
+            found.setdefault(said_source(item.source), {})[item.meters] = None
+    return "; ".join(f"{source} ({'; '.join(sorted(meters))})" for source, meters in found.items())
 
 
 def is_reference(row: Row) -> bool:

@@ -23,7 +23,7 @@ from energyaware.reports.html.gate import gate
 from energyaware.reports.html.history import history
 from energyaware.reports.html.lengths import lengths
 from energyaware.reports.html.limits import limits
-from energyaware.reports.html.material import Material
+from energyaware.reports.html.material import Material, said_meters
 from energyaware.reports.html.plane import plane
 from energyaware.reports.html.precision import precision
 from energyaware.reports.html.provenance import provenance
@@ -94,6 +94,7 @@ def render(material: Material) -> str:
     )  # fmt: skip
     return environment.get_template("page.html").render(
         title=_title(material),
+        meters=plain(said_meters(material.run.benchmarks)),
         sections=sections,
         version=__version__,
         policy=_policy(scripts, style),

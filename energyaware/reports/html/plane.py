@@ -7,11 +7,12 @@ from typing import Any
 from energyaware.ranking.score import Ranking
 from energyaware.reports.charts import Chart, Column, Rows, make_chart, present
 from energyaware.reports.html import estimates
-from energyaware.reports.html.material import Material, is_reference
+from energyaware.reports.html.material import Material, is_reference, said_source
 
 COLUMNS = (
     Column("variant", "variant"),
     Column("model", "model"),
+    Column("source", "source"),
     Column("energy_j", "energy per request", "J"),
     Column("energy_low_j", "energy, low", "J"),
     Column("energy_high_j", "energy, high", "J"),
@@ -24,7 +25,8 @@ COLUMNS = (
 
 _LEGEND = (
     "Up is better, left is cheaper. The line joins the variants that no other beats in both. Whiskers are 95 % "
-    "intervals: of energy over rounds of this launch, of quality over the examples. Energy is raw; over several tasks "
+    "intervals: of energy over rounds of this launch, of quality over the examples. Large points are the unpruned fp32 "
+    "variants. Energy is raw; over several tasks "
     "it is their geometric mean, and quality their mean."
 )
 
@@ -50,7 +52,7 @@ def _chart(index: int, ranking: Ranking) -> Chart | None:
         variant = row.details[0].benchmark.variant
         rows.append(
             (
-                row.name, variant.model if variant else row.name,
+                row.name, variant.model if variant else row.name, said_source(row.details[0].benchmark.source),
                 energy.value, energy.low, energy.high, quality.value, quality.low, quality.high,
                 row.pareto, is_reference(row),
             )

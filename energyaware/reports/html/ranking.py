@@ -38,6 +38,7 @@ def _group(index: int, found: Ranking, material: Material) -> dict[str, Any]:
         "name": plain(found.group) or "all",
         "number": index,
         "weight": found.weight,
+        "source": plain(found.source),
         "movable": any(row.r is not None for row in found.rows),
         "rows": [_row(row) for row in found.rows],
         "winners": [

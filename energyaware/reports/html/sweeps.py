@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from energyaware.records import Benchmark
+from energyaware.reports.clocks import TRAIT
 
-DVFS_TRAIT = "dvfs"
 LENGTH_GROUP = " by length"
 
 
 def is_sweep(item: Benchmark) -> bool:
     """Whether a benchmark is one point of a curve."""
-    return DVFS_TRAIT in item.traits or item.group.endswith(LENGTH_GROUP)
+    return TRAIT in item.traits or item.group.endswith(LENGTH_GROUP)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
+from energyaware.baselines.values import round_value
+from energyaware.records import Benchmark
 from energyaware.reports.charts import Column, Rows, make_chart, present
 from energyaware.reports.html.energy import ROW_COLUMNS, identity
 from energyaware.reports.html.material import Material
 
-ENERGY, LOSS, VALIDATION = "epoch_energy_j", "epoch_loss", "epoch_validation_loss"
-"""Names of `samples` with one value per epoch, in order."""
+PHASE = "finetune"
+LOSSES = {"training_loss": "training", "validation_loss": "validation"}
+"""Names of `samples` with one value per epoch, in order. A round of such a benchmark is an epoch."""
 
 
 def training(material: Material) -> dict[str, Any] | None:
@@ -19,11 +22,13 @@ def training(material: Material) -> dict[str, Any] | None:
     losses: Rows = []
     exchange: Rows = []
     for row, item in material.details:
-        samples, who = item.benchmark.samples, identity(row, item)
-        spent = list(accumulate(samples.get(ENERGY, ())))
+        bench, who = item.benchmark, identity(row, item)
+        if bench.phase != PHASE:
+            continue
+        spent = _spent_j(bench)
         energies += [(*who, epoch, value) for epoch, value in enumerate(spent, 1)]
-        for name, kind in ((LOSS, "training"), (VALIDATION, "validation")):
-            values = samples.get(name, ())
+        for name, kind in LOSSES.items():
+            values = bench.samples.get(name, ())
             curve = f"{row.name}, {kind}"
             losses += [(*who, curve, epoch, value) for epoch, value in enumerate(values, 1)]
             if len(values) == len(spent):
@@ -48,3 +53,11 @@ def training(material: Material) -> dict[str, Any] | None:
         ),
     )  # fmt: skip
     return {"title": "Fine-tuning", "text": [], "charts": charts} if charts else None
+
+
+def _spent_j(item: Benchmark) -> list[float]:
+    """Joules up to the end of each epoch; empty where a round was discarded, so that epochs cannot be told apart."""
+    epochs = {len(item.samples[name]) for name in LOSSES if item.samples.get(name)}
+    if epochs != {len(item.rounds)}:
+        return []
+    return list(accumulate(round_value(item, "energy", entry) for entry in item.rounds))

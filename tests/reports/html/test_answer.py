@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from energyaware.records import Variant
@@ -14,8 +16,10 @@ def test_it_says_what_to_deploy_what_that_saves_and_what_it_rests_on(bench, mate
     assert content["title"] == "Deploy m-bf16"
     assert content["reference"] == "m-fp32"
     said = facts(content)
-    assert said["saves"].startswith("-50.0 % (")
-    assert said["saves"].endswith("energy against m-fp32")
+    assert re.fullmatch(
+        r"50\.0 % \(49\.9 % … 50\.1 %\) of the energy of m-fp32, each divided by the candle beside its rounds",
+        said["saves"],
+    )
     assert said["quality"] == "0.880 (accuracy), -2.0 percentage points against m-fp32"
     assert said["how sure"] == "first in 100 % of resampled runs; every other row lies behind it"
     assert said["joules are"] == "estimated (cpu: cpu-time)"
@@ -32,6 +36,32 @@ def test_without_quality_energy_alone_is_said(bench, material_of):
 def test_the_reference_may_be_the_best(bench, material_of):
     items = [bench("a", 1.0, 0.9, variant=Variant("m")), bench("b", 3.0, 0.5, variant=Variant("m", "nf4"))]
     assert facts(answer(material_of(*items)))["saves"].startswith("nothing")
+
+
+def test_a_best_row_that_costs_more_saves_nothing(bench, material_of):
+    items = [bench("a", 1.0, 0.6, variant=Variant("m")), bench("b", 1.2, 0.9, variant=Variant("m", "bf16"))]
+    said = facts(answer(material_of(*items, weight=0.1)))["saves"]
+    assert said.startswith("nothing: it needs 20.0 % (")
+    assert "more energy than m-fp32" in said
+
+
+def test_the_quality_that_is_lost_has_the_interval_of_paired_examples(bench, material_of):
+    ids = ("1", "2", "3", "4")
+    items = [
+        bench("a", 2.0, 0.75, variant=Variant("m"), scores={"accuracy": (1.0, 1.0, 1.0, 0.0)}, example_ids=ids),
+        bench("b", 1.0, 0.5, variant=Variant("m", "bf16"), scores={"accuracy": (1.0, 1.0, 0.0, 0.0)}, example_ids=ids),
+    ]
+    # One of four changes: 1.96 · 0.5 / √4.
+    assert facts(answer(material_of(*items)))["quality"] == (
+        "0.500 (accuracy), -25.0 (-74.0 … +24.0) percentage points against m-fp32"
+    )
+
+
+def test_what_is_deployed_answers_requests_even_if_tuning_was_measured_first(bench, material_of):
+    tuned = bench("t", 1.0, 0.9, variant=Variant("m-tuned"), phase="finetune", group="finetune")
+    served = bench("s", 1.0, 0.9, variant=Variant("m"), group="inference")
+    assert answer(material_of(tuned, served))["variant"] == "m-fp32"
+    assert answer(material_of(tuned))["variant"] == "m-tuned-fp32"
 
 
 def test_ties_are_named(bench, material_of):

@@ -7,16 +7,13 @@ import html.parser
 import importlib.util
 import json
 import math
-import random
 import re
 
 import pytest
 
 from energyaware.errors import OptionError
-from energyaware.ranking.score import Ranking, Row, Winner, detail
-from energyaware.records import Benchmark, Ceiling, Domain, Reading, Round, Run, Totals, Variant, Work
+from energyaware.records import Variant
 from energyaware.reports.html import page
-from energyaware.reports.html.material import Material
 
 pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'energyaware[report]'")
 
@@ -133,43 +130,7 @@ def test_without_jinja2_the_remedy_is_the_extra(bench, material_of, monkeypatch)
         page.render(material_of(bench("a")))
 
 
-def large_material(variants=200, tasks=5, rounds=60):
-    """Many variants; ranks are made up, as working them out takes long and changes no size."""
-    rng = random.Random(7)
-    benchmarks, rows = [], []
-    domains = {name: Domain("cpu-time", "estimated", 1e-6, "4 W per core") for name in ("cpu", "dram")}
-    for number in range(variants):
-        precision = ("fp32", "bf16", "nf4", "int8")[number % 4]
-        variant = Variant(f"some-model-{number // 8}", precision, ("dense", "magnitude-50")[number // 4 % 2])
-        mine = []
-        for task in range(tasks):
-            entries = tuple(
-                Round(1, rng.uniform(0.1, 0.2), Reading({"cpu": rng.uniform(1, 2), "dram": rng.uniform(0.1, 0.2)}, 0.1))
-                for _ in range(rounds)
-            )
-            mine.append(
-                Benchmark(
-                    fullname=f"t.py::test[{variant.id}-{task}]", name=f"test[{variant.id}-{task}]", group="inference",
-                    task=f"task-{task}", phase="inference", candle="", layout="", domains=domains, rounds=entries,
-                    variant=variant, quality={"accuracy": rng.random()}, ceiling=Ceiling(1e11, 1e10),
-                    work=Work(flops=10**9, requests=1, tokens_in=9),
-                )
-            )  # fmt: skip
-        phi, rho = rng.random(), rng.random()
-        rows.append(
-            Row(
-                "inference", variant.id, tuple(map(detail, mine)), number + 1, phi, rho, (phi + rho) / 2, 0.1, 0.9,
-                rng.random(), number % 20 == 0,
-            )
-        )  # fmt: skip
-        benchmarks += mine
-    winners = (Winner(0.0, 0.5, rows[0].name), Winner(0.5, 1.0, rows[1].name))
-    ranking = Ranking("inference", tuple(rows), 0.5, winners, False, "estimated")
-    run = Run(tuple(benchmarks), {"cpu": "Test CPU"}, {}, Totals(), "0.1")
-    return Material(run, (ranking,), lambda energy_j: energy_j * 1e-4, (run,))
-
-
-def test_two_hundred_variants_can_be_mailed():
+def test_two_hundred_variants_can_be_mailed(large_material):
     assert len(page.render(large_material()).encode()) <= LIMIT_BYTES
 
 
