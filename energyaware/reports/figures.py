@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,13 +133,17 @@ def _bars(axes: Any, chart: Mapping[str, Any], groups: Mapping[str, Sequence[Row
 
 def _intervals(axes: Any, chart: Mapping[str, Any], groups: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> None:
     places = {label: place for place, label in enumerate(labels)}
+    of_line = Counter(label for rows in groups.values() for label in {str(row[chart["y"]]) for row in rows})
+    # Where a line holds several series, they are drawn one below the other.
+    step = min(0.2, 0.7 / len(groups)) if max(of_line.values(), default=1) > 1 else 0.0
     for index, (name, rows) in enumerate(groups.items()):
         kept = [row for row in rows if str(row[chart["y"]]) in places]
-        _with_whiskers(axes, chart, kept, [places[str(row[chart["y"]])] for row in kept], index, name, "none")
-        for row in kept:
+        shift = (index - (len(groups) - 1) / 2) * step
+        at = [places[str(row[chart["y"]])] + shift for row in kept]
+        _with_whiskers(axes, chart, kept, at, index, name, "none")
+        for row, place in zip(kept, at, strict=True):
             limit = row[chart["limit"]] if "limit" in chart else None
             if limit is not None:
-                place = places[str(row[chart["y"]])]
                 axes.plot([limit, limit], [place - 0.35, place + 0.35], color="0.2", linewidth=2)
 
 

@@ -34,7 +34,8 @@ def markdown(
     for ranking in rankings:
         lines += [f"## Ranking{f': {escaped(ranking.group)}' if ranking.group else ''}", ""]
         lines += [ranking_table(ranking, grams, style=MARKDOWN), ""]
-        lines += [f"- {escaped(note)}" for note in (*ranking_notes(ranking, run.totals), *remarks(ranking))] + [""]
+        lines += [f"- {escaped(remark)}" for remark in remarks(ranking)] + [""]
+        lines += _folded("Notes", [f"- {escaped(note)}" for note in ranking_notes(ranking, run.totals)])
     from energyaware.reports.analysis import length_tables  # here, as it loads scipy
 
     lengths = length_tables(run.benchmarks, MARKDOWN)
@@ -46,12 +47,17 @@ def markdown(
     if judgements:
         lines += ["## Verdicts", "", f"Baseline: {escaped(baseline)}", "", gate_table(judgements, MARKDOWN), ""]
         lines += [f"- {escaped(item.row)}: {escaped(item.reason)}" for item in judgements if item.reason] + [""]
-    lines += ["## Run", "", f"- {escaped(totals_line(run.totals))}"]
-    lines += [f"- {escaped(key)}: {escaped(value)}" for key, value in run.machine.items()]
-    lines += [f"- energyaware: {escaped(run.version)}"]
+    origin = [f"- {escaped(key)}: {escaped(value)}" for key, value in run.machine.items()]
+    origin += [f"- energyaware: {escaped(run.version)}"]
     if run.commit:
-        lines += [f"- commit: {escaped(run.commit)}{' (dirty tree)' if run.dirty else ''}"]
-    return "\n".join(lines) + "\n"
+        origin += [f"- commit: {escaped(run.commit)}{' (dirty tree)' if run.dirty else ''}"]
+    lines += ["## Run", "", f"- {escaped(totals_line(run.totals))}", "", *_folded("Machine and versions", origin)]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _folded(title: str, lines: Sequence[str]) -> list[str]:
+    """Lines that GitHub and GitLab show when their title is clicked."""
+    return ["<details>", f"<summary>{title}</summary>", "", *lines, "", "</details>", ""]
 
 
 def csv_text(rankings: Sequence[Ranking], grams: Grams) -> str:

@@ -189,13 +189,24 @@
   }
 
   function scatterSets(chart, rows, place, line) {
-    return [...grouped(chart, positive(chart, rows))].map(([name, members], index) => {
-      const points = members.map((row) => point(chart, row, place && place(row)));
+    const groups = grouped(chart, positive(chart, rows));
+    return [...groups].map(([name, members], index) => {
+      const points = members.map((row) => point(chart, row, place && place(row, index, groups.size)));
       return {
         label: name, data: points, showLine: line, ...look(chart, name, index), borderWidth: line ? 2 : 1,
         pointRadius: points.map((item) => (item.marked ? 8 : line ? 3 : 5)), pointHoverRadius: 8,
       };
     });
+  }
+
+  // Whether some line holds several series, which are then drawn one below the other.
+  function crowded(chart, rows) {
+    const lines = new Map();
+    for (const row of rows) {
+      const name = value(chart, row, "y");
+      lines.set(name, (lines.get(name) ?? new Set()).add(value(chart, row, "series")));
+    }
+    return [...lines.values()].some((found) => found.size > 1);
   }
 
   function categories(chart, rows) {
@@ -270,7 +281,9 @@
         });
         y = { type: "category", stacked: true, ticks: { autoSkip: false, callback: (index) => short(labels[index], width) } };
       } else {
-        sets = scatterSets(chart, kept, (row) => places.get(value(chart, row, "y")), false);
+        const apart = crowded(chart, kept);
+        sets = scatterSets(chart, kept, (row, index, count) =>
+          places.get(value(chart, row, "y")) + (apart ? (index - (count - 1) / 2) * Math.min(0.2, 0.7 / count) : 0), false);
         y = {
           type: "linear", reverse: true, min: -0.5, max: labels.length - 0.5, grid: { display: true },
           afterBuildTicks: (axis) => { axis.ticks = labels.map((_, index) => ({ value: index })); },
