@@ -18,6 +18,8 @@ FORMATS = ("svg", "png")
 WIDTH_IN = 6.5
 MOST = 40
 """Categories of one figure; a page cannot hold more."""
+MOST_SERIES, MOST_RULES = 16, 4
+"""Series that a legend names, and rules that have room for their labels."""
 
 # Okabe and Ito's colours, which colour-blind people can tell apart; shapes tell them in black and white too.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#6a51a3")
@@ -81,7 +83,7 @@ def _drawn(chart: Mapping[str, Any], title: str, rows: Sequence[Row]) -> dict[st
     if len(labels) > MOST:
         title = f"{title} (first {MOST} of {len(labels)})"
         labels = labels[:MOST]
-    height = max(3.2, 0.26 * len(labels) + 1.4)
+    height = max(3.6, 0.26 * len(labels) + 1.8)
     # Text stays text in SVG, and `$` in a name is a dollar.
     with rc_context({"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "svg.hashsalt": "energyaware"}):
         figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
@@ -93,7 +95,7 @@ def _drawn(chart: Mapping[str, Any], title: str, rows: Sequence[Row]) -> dict[st
         if draw is not None:
             draw(axes, chart, groups, labels)
             axes.set_yticks(range(len(labels)), labels)
-            axes.invert_yaxis()
+            axes.set_ylim(len(labels) - 0.5, -0.5)
         else:
             _points(axes, chart, groups)
             axes.set_ylabel(_axis_title(chart, "y"))
@@ -102,15 +104,21 @@ def _drawn(chart: Mapping[str, Any], title: str, rows: Sequence[Row]) -> dict[st
             _ticks(axes.yaxis, chart, "y")
         if "x" in chart["log"]:
             axes.set_xscale("log")
-        for place, _ in chart["rules"]:
+        for place, label in chart["rules"]:
             axes.axvline(place, color="0.4", linestyle="--", linewidth=0.8)
+            if len(chart["rules"]) <= MOST_RULES:
+                axes.annotate(
+                    label, (place, 1), xycoords=axes.get_xaxis_transform(), xytext=(2, 2), textcoords="offset points",
+                    fontsize=6, color="0.3", annotation_clip=False,
+                )  # fmt: skip
         axes.set_xlabel(_axis_title(chart, "x"))
         _ticks(axes.xaxis, chart, "x")
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=9, pad=14 if chart["rules"] else 6)
         axes.grid(True, color="0.9", linewidth=0.6)
         axes.set_axisbelow(True)
-        if 1 < len(groups) <= 16:
-            axes.legend(fontsize=7, frameon=False)
+        if 1 < len(groups) <= MOST_SERIES:
+            # Below the axes: no place inside is free in every chart.
+            figure.legend(loc="outside lower center", ncols=min(len(groups), 3), fontsize=7, frameon=False)
         return {suffix: _bytes(figure, suffix) for suffix in FORMATS}
 
 
@@ -151,13 +159,22 @@ def _points(axes: Any, chart: Mapping[str, Any], groups: Mapping[str, Sequence[R
     line = "-" if chart["kind"] in ("lines", "histogram") else "none"
     for index, (name, rows) in enumerate(groups.items()):
         _with_whiskers(axes, chart, rows, [row[chart["y"]] for row in rows], index, name, line)
-        for row in rows:
-            if "mark" in chart and row[chart["mark"]]:
-                axes.plot(row[chart["x"]], row[chart["y"]], "o", markersize=11, fillstyle="none", color="0.2")
+    if "mark" in chart:
+        marked = [row for rows in groups.values() for row in rows if row[chart["mark"]]]
+        axes.plot(
+            [row[chart["x"]] for row in marked], [row[chart["y"]] for row in marked], "o", markersize=11,
+            fillstyle="none", color="0.2", label=_column(chart, "mark")["title"],
+        )  # fmt: skip
     if "front" in chart:
         everything = [row for rows in groups.values() for row in rows if row[chart["front"]]]
         front = sorted(everything, key=lambda row: float(row[chart["x"]] or 0.0))
-        axes.plot([row[chart["x"]] for row in front], [row[chart["y"]] for row in front], "--", color="0.4")
+        axes.plot(
+            [row[chart["x"]] for row in front],
+            [row[chart["y"]] for row in front],
+            "--",
+            color="0.4",
+            label="Pareto front",
+        )
 
 
 def _with_whiskers(
@@ -195,7 +212,20 @@ def _axis_title(chart: Mapping[str, Any], axis: str) -> str:
 
 
 def _ticks(axis: Any, chart: Mapping[str, Any], name: str) -> None:
-    """Numbers with SI prefixes, or as percent."""
+    """Numbers with SI prefixes, or as percent; on a logarithmic axis those that begin with 1, 2 or 5."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     unit = _column(chart, name)["unit"]
-    if unit:
-        axis.set_major_formatter(lambda value, _: percent(value, 0) if unit == "%" else si(value, unit))
+    logarithmic = name in chart["log"]
+    if logarithmic:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_minor_formatter(NullFormatter())
+    if unit or logarithmic:
+        axis.set_major_formatter(lambda value, _: _tick(value, unit))
+
+
+def _tick(value: float, unit: str) -> str:
+    if not unit:
+        return f"{value:g}"
+    number, _, rest = (percent(value) if unit == "%" else si(value, unit)).partition(" ")
+    return f"{float(number):g} {rest}"

@@ -6,6 +6,7 @@
   window.addEventListener("error", (event) => { root.dataset.error = event.message; });
 
   const MOST = 40; // categories of one chart before "show all"
+  const PAPER = 660; // pixels across a printed page, A4 or letter
   const SHAPES = ["circle", "triangle", "rect", "rectRot", "star", "crossRot", "rectRounded", "cross"];
   const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
   // Okabe and Ito's colours, which colour-blind people can tell apart, darker or lighter where contrast needs it.
@@ -20,6 +21,8 @@
 
   const data = JSON.parse(document.getElementById("report-data").textContent);
   const charts = data.charts.map(decoded);
+  const waiting = new Set(); // charts that are drawn when they come near, or later
+  let pending = 0;
   const drawn = new Map(); // name of a chart to its Chart
   const filters = {};
   let printing = false;
@@ -63,7 +66,7 @@
     if (number === null || number === undefined) return "–";
     if (typeof number === "boolean") return number ? "yes" : "no";
     if (typeof number !== "number") return String(number);
-    if (ofUnit === "%") return `${(number * 100).toPrecision(3)} %`;
+    if (ofUnit === "%") return `${Number((number * 100).toPrecision(3))} %`;
     if (number === 0 || !ofUnit) return String(Number(number.toPrecision(4)));
     const [scale, prefix] = SI.find(([size]) => Math.abs(number) >= size) || SI[SI.length - 1];
     return `${Number((number / scale).toPrecision(3))} ${prefix}${ofUnit}`;
@@ -93,7 +96,7 @@
   function look(chart, name, index) {
     const palette = isDark() ? DARK : LIGHT;
     const [place, shape] = chart.series === "verdict" && VERDICTS[name] ? VERDICTS[name]
-      : [index % palette.length, SHAPES[index % SHAPES.length]];
+      : [index % palette.length, chart.kind === "bars" ? "rect" : SHAPES[index % SHAPES.length]];
     return {
       borderColor: palette[place], backgroundColor: palette[place], pointStyle: shape,
       borderDash: DASHES[Math.floor(index / palette.length) % DASHES.length],
@@ -115,7 +118,7 @@
       ctx.beginPath();
       ctx.rect(chartArea.left, chartArea.top, chartArea.width, chartArea.height);
       ctx.clip();
-      ctx.lineWidth = 1.5;
+      ctx.lineWidth = 1.25;
       drawing.data.datasets.forEach((set, index) => {
         if (!drawing.isDatasetVisible(index)) return;
         ctx.strokeStyle = set.borderColor;
@@ -132,7 +135,7 @@
             const limit = scales.x.getPixelForValue(point.limit);
             ctx.lineWidth = 3;
             segment(ctx, limit, y - 8, limit, y + 8);
-            ctx.lineWidth = 1.5;
+            ctx.lineWidth = 1.25;
           }
         }
       });
@@ -234,7 +237,9 @@
     let low = values.reduce((a, b) => Math.min(a, b), Infinity), high = values.reduce((a, b) => Math.max(a, b), -Infinity);
     const log = chart.log.includes(key) && low > 0 && high / low >= 8;
     const span = high - low || Math.abs(high) || 1;
-    const least = log ? low / 30 : low - 2 * span, most = log ? high * 30 : high + 2 * span;
+    // Where most whiskers are long, they are what there is to see.
+    const reach = Math.max(2 * span, 1.2 * middle(rows.map((row) => length(chart, row, key))));
+    const least = log ? low / 30 : low - reach, most = log ? high * 30 : high + reach;
     for (const end of [...ends, ...rules]) {
       const kept = rules.includes(end) && !log ? end : Math.min(Math.max(end, least), most);
       low = Math.min(low, kept);
@@ -244,6 +249,16 @@
     const pad = (high - low || Math.abs(high) || 1) * 0.05;
     const fromZero = key === "x" && chart.kind === "intervals" && low >= 0 && unit(chart, key).unit !== "";
     return { log, min: fromZero ? 0 : low - pad, max: high + pad };
+  }
+
+  function length(chart, row, key) {
+    const [place, low, high] = ["", "_low", "_high"].map((end) => value(chart, row, key + end));
+    return low === null || high === null ? null : Math.max(place - low, high - place);
+  }
+
+  function middle(values) {
+    const sorted = values.filter((item) => item !== null).sort((a, b) => a - b);
+    return sorted.length ? sorted[Math.floor(sorted.length / 2)] : 0;
   }
 
   function numberAxis(chart, rows, key) {
@@ -281,7 +296,7 @@
         });
         y = { type: "category", stacked: true, ticks: { autoSkip: false, callback: (index) => short(labels[index], width) } };
       } else {
-        const apart = crowded(chart, kept);
+        const apart = chart.apart = crowded(chart, kept);
         sets = scatterSets(chart, kept, (row, index, count) =>
           places.get(value(chart, row, "y")) + (apart ? (index - (count - 1) / 2) * Math.min(0.2, 0.7 / count) : 0), false);
         y = {
@@ -305,7 +320,7 @@
         .map((row) => ({ x: value(chart, row, "x"), y: value(chart, row, "y") })).sort((a, b) => a.x - b.x);
       sets.push({
         label: "Pareto front", data: points, showLine: true, pointRadius: 0, pointHitRadius: 0, borderWidth: 2,
-        borderColor: css("--soft"), backgroundColor: css("--soft"), borderDash: [6, 4], front: true,
+        borderColor: css("--soft"), backgroundColor: css("--soft"), borderDash: [6, 4], front: true, pointStyle: "line",
       });
     }
     return {
@@ -315,7 +330,9 @@
         responsive: true, maintainAspectRatio: false, animation: false, indexAxis: chart.kind === "bars" ? "y" : "x",
         scales: { x: { ...numberAxis(chart, rows, "x"), stacked: chart.kind === "bars" }, y },
         plugins: {
-          legend: { display: sets.length > 1 && sets.length <= 14, position: "bottom", labels: { usePointStyle: true } },
+          legend: {
+            display: hasLegend(sets), position: "bottom", labels: { usePointStyle: true, boxHeight: 7, boxWidth: 12 },
+          },
           tooltip: {
             filter: (item) => !item.dataset.front,
             callbacks: { title: (items) => title(chart, items, labels), label: (item) => label(chart, item) },
@@ -325,6 +342,20 @@
       },
       plugins: [extras],
     };
+  }
+
+  function hasLegend(sets) {
+    return sets.length > 1 && sets.length <= 14;
+  }
+
+  // What the picture needs: a line for each category, lines of the legend, and the axis.
+  function height(chart, made, width) {
+    const sets = made.data.datasets;
+    const wide = hasLegend(sets) ? sets.reduce((sum, set) => sum + 40 + 7 * set.label.length, 0) : 0;
+    const legend = 20 * Math.ceil(wide / width);
+    if (chart.kind !== "bars" && chart.kind !== "intervals") return 300 + legend;
+    const lines = Math.min(chart.count, chart.all ? chart.count : MOST);
+    return lines * (chart.apart ? Math.min(12 + 9 * sets.length, 90) : 22) + 80 + legend;
   }
 
   function title(chart, items, labels) {
@@ -355,27 +386,45 @@
     else if (place !== undefined && raw && raw.row) showRounds(raw.row[place]);
   }
 
-  function draw(chart) {
-    const figure = document.getElementById(`chart-${chart.name}`);
-    if (!figure) return;
+  function figureOf(chart) {
+    return document.getElementById(`chart-${chart.name}`);
+  }
+
+  // Everything but the picture, which then has its room; null where nothing is left to draw.
+  function prepared(chart, width) {
+    const figure = figureOf(chart);
     const box = figure.querySelector(".canvas");
     if (chart.choose) choose(chart, figure);
     const rows = shown(chart);
-    drawn.get(chart.name)?.destroy();
-    drawn.delete(chart.name);
     figure.querySelector(".nothing").hidden = rows.length > 0;
     box.hidden = rows.length === 0;
-    if (rows.length) {
-      const made = configuration(chart, rows, box.clientWidth || 600);
-      if (chart.kind === "bars" || chart.kind === "intervals") {
-        const lines = Math.min(chart.count, chart.all ? chart.count : MOST);
-        box.style.height = `${lines * 22 + 110}px`;
-      }
-      const drawing = new Chart(box.querySelector("canvas"), { ...made, plugins: [sourceOf(chart), ...made.plugins] });
-      drawn.set(chart.name, drawing);
-    }
+    const made = rows.length ? configuration(chart, rows, width) : null;
+    if (made) box.style.height = `${height(chart, made, width)}px`;
     more(chart, figure);
     if (figure.querySelector("details").open) table(chart, figure);
+    return made;
+  }
+
+  function draw(chart, width = room()) {
+    waiting.delete(chart);
+    const made = prepared(chart, width);
+    drawn.get(chart.name)?.destroy();
+    drawn.delete(chart.name);
+    if (made) {
+      const canvas = figureOf(chart).querySelector("canvas");
+      drawn.set(chart.name, new Chart(canvas, { ...made, plugins: [sourceOf(chart), ...made.plugins] }));
+    }
+  }
+
+  // Pixels across that every picture has.
+  function room() {
+    return printing ? PAPER : document.getElementById("content").clientWidth - 32;
+  }
+
+  // Far from what is seen: such charts are drawn when they come nearer.
+  function isFar(chart) {
+    const { top, bottom } = figureOf(chart).getBoundingClientRect();
+    return top > 2 * innerHeight || bottom < -innerHeight;
   }
 
   // The chart's own data, for `extras`, before it draws for the first time.
@@ -440,11 +489,31 @@
     figure.querySelector(".table").replaceChildren(made);
   }
 
+  // The rest, one at a time while nothing else is to be done, so that a page that is saved or photographed is whole.
+  function drawWaiting() {
+    clearTimeout(pending);
+    const [next] = waiting;
+    if (next === undefined) return;
+    pending = setTimeout(() => {
+      if (waiting.has(next)) draw(next);
+      drawWaiting();
+    }, 50);
+  }
+
   function drawAll() {
     Chart.defaults.color = css("--ink");
     Chart.defaults.borderColor = css("--line");
     Chart.defaults.font.family = "system-ui, sans-serif";
-    charts.forEach(draw);
+    const width = room();
+    // All places are asked for before any is changed, so that the page is laid out once.
+    const far = new Set(printing ? [] : charts.filter(isFar));
+    for (const chart of charts) {
+      if (far.has(chart)) {
+        waiting.add(chart);
+        prepared(chart, width);
+      } else draw(chart, width);
+    }
+    drawWaiting();
   }
 
   // --- rounds ---------------------------------------------------------------------------------------------------
@@ -506,9 +575,15 @@
       filters[select.name] = select.value;
       select.addEventListener("change", () => { filters[select.name] = select.value; narrow(); drawAll(); });
     }
+    const nearby = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        const chart = charts.find((item) => figureOf(item) === target);
+        if (isIntersecting && waiting.has(chart)) draw(chart);
+      }
+    }, { rootMargin: "100% 0px" });
     for (const chart of charts) {
-      const figure = document.getElementById(`chart-${chart.name}`);
-      if (!figure) continue;
+      const figure = figureOf(chart);
+      nearby.observe(figure);
       figure.querySelector("details").addEventListener("toggle", () => {
         if (figure.querySelector("details").open) table(chart, figure);
       });
@@ -523,7 +598,11 @@
       document.getElementById("rounds").close();
     });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-    addEventListener("beforeprint", () => { printing = true; drawAll(); });
+    addEventListener("beforeprint", () => {
+      printing = true;
+      drawAll();
+      for (const drawing of drawn.values()) drawing.resize(PAPER, drawing.height);
+    });
     addEventListener("afterprint", () => { printing = false; drawAll(); });
   }
 

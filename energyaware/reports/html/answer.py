@@ -79,7 +79,7 @@ def _cost(best: Row, reference: Row | None) -> list[dict[str, str]]:
 
 
 def _certainty(ranking: Ranking, best: Row) -> str:
-    chance = f"first in {percent(best.first_probability, 0)} of resampled runs"
+    chance = f"first in {percent(best.first_probability, 0)} of runs drawn from this launch's rounds and examples"
     ties = [plain(row.name) for row in ranking.rows if row.rank == best.rank and row is not best]
     if not ties:
         return f"{chance}; every other row lies behind it"

@@ -31,9 +31,15 @@ def drivers(material: Material) -> dict[str, Any] | None:
                     f"{percent(section.fit.r2)} of the variance of log energy."
                 )
             )
+            told = [
+                term for term in section.fit.terms if _times(term.low) is not None and _times(term.high) is not None
+            ]
+            untold = [term.name for term in section.fit.terms if term not in told]
+            if untold:
+                texts.append(plain(f"{kind}: the rows do not tell the effect of {', '.join(untold)}."))
             effects += [
                 (kind, term.driver, term.name, _times(term.estimate), _times(term.low), _times(term.high))
-                for term in section.fit.terms
+                for term in told
             ]
             shares += [
                 (kind, share.driver, share.average if share.average is not None else share.alone)

@@ -62,12 +62,13 @@ def quality_change(first: Row, second: Row) -> Interval | None:
     if first.rho is None or second.rho is None:
         return None
     others = {item.benchmark.task: item for item in second.details}
-    found = [_paired_half_width(item, others.get(item.benchmark.task)) for item in first.details]
+    found = [paired_half_width(item, others.get(item.benchmark.task)) for item in first.details]
     error, change = _mean_error(found), first.rho - second.rho
     return Interval(change) if error is None else Interval(change, change - error, change + error)
 
 
-def _paired_half_width(first: Detail, second: Detail | None) -> float | None:
+def paired_half_width(first: Detail, second: Detail | None) -> float | None:
+    """Half of the 95 % interval of the difference of two qualities on the same examples; None without such scores."""
     if second is None or first.quality_name != second.quality_name:
         return None
     if not first.benchmark.example_ids or first.benchmark.example_ids != second.benchmark.example_ids:

@@ -23,7 +23,7 @@ def provenance(material: Material) -> dict[str, Any]:
         ("Machine", list(run.machine.items())),
         ("Meters", _meters(run)),
         ("Data and weights", _fingerprints(run)),
-        ("Options", [(name, ABSENT if value in (None, "") else str(value)) for name, value in run.options.items()]),
+        ("Options", [(name, _option(value)) for name, value in run.options.items()]),
         ("Conduct", _conduct(run)),
     ]
     if len(material.runs) > 1:
@@ -38,6 +38,14 @@ def provenance(material: Material) -> dict[str, Any]:
         ],
         "charts": [],
     }
+
+
+def _option(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or ABSENT
+    return ABSENT if value in (None, "") else str(value)
 
 
 def _said(run: Run) -> str:
@@ -90,13 +98,16 @@ def _conduct(run: Run) -> Pairs:
     discarded = sum(sum(item.discarded.values()) for item in run.benchmarks)
     candles = _listed(dict.fromkeys(item.candle for item in run.benchmarks if item.candle))
     layouts = _listed(dict.fromkeys(item.layout for item in run.benchmarks if item.layout))
-    notes = dict.fromkeys(note for item in run.benchmarks for note in item.notes)
+    noted: dict[str, dict[str, None]] = {}
+    for item in run.benchmarks:
+        for note in item.notes:
+            noted.setdefault(note, {})[item.row] = None
     rows = [
         ("rounds", str(len(entries))),
         ("discarded readings", str(discarded)),
         ("candles", candles or ABSENT),
         ("layout of weights", layouts or ABSENT),
-        *(("note", note) for note in notes),
+        *(("note", f"{note} ({_listed(names)})") for note, names in noted.items()),
     ]
     if watched:
         text = f"{contended} of {len(watched)} (others took over {percent(CONTENDED_SHARE, 0)} of the CPU, or the GPU)"

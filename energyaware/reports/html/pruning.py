@@ -33,7 +33,8 @@ def pruning(material: Material) -> dict[str, Any] | None:
             low, high = (None if end is None else end - 1 for end in (share.low, share.high))
             energies.append((*who, share.value - 1, low, high))
         if item.quality is not None and before.quality is not None:
-            qualities.append((*who, item.quality - before.quality))
+            change, error = item.quality - before.quality, estimates.paired_half_width(item, before)
+            qualities.append((*who, change, *((None, None) if error is None else (change - error, change + error))))
     columns = (*ROW_COLUMNS, Column("pruning", "pruning"), Column("base", "model and precision"))
     charts = present(
         make_chart(
@@ -49,9 +50,13 @@ def pruning(material: Material) -> dict[str, Any] | None:
         make_chart(
             "pruning-quality", "intervals", "Quality of pruned variants",
             "Change of quality by each way of pruning, against the unpruned model.",
-            (*columns, Column("quality_change", "change of quality", "%")), qualities,
-            x="quality_change", y="pruning", series="base", choose="work", rules=((0.0, "unpruned"),),
-            note="1 % of quality is one percentage point.",
+            (
+                *columns, Column("quality_change", "change of quality", "%"), Column("low", "low", "%"),
+                Column("high", "high", "%"),
+            ),
+            qualities, x="quality_change", x_low="low", x_high="high", y="pruning", series="base",
+            choose="work", rules=((0.0, "unpruned"),),
+            note="1 % of quality is one percentage point; 95 % intervals over the examples, compared one by one.",
         ),
     )  # fmt: skip
     return {"title": "Pruning", "text": [], "charts": charts} if charts else None

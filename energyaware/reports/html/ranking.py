@@ -40,6 +40,7 @@ def _group(index: int, found: Ranking, material: Material) -> dict[str, Any]:
         "weight": found.weight,
         "source": plain(found.source),
         "movable": any(row.r is not None for row in found.rows),
+        "remarked": any(row.remark for row in found.rows),
         "rows": [_row(row) for row in found.rows],
         "winners": [
             {"low": rounded(item.low), "high": rounded(item.high), "variant": plain(item.name)}

@@ -17,11 +17,14 @@ def test_it_says_what_to_deploy_what_that_saves_and_what_it_rests_on(bench, mate
     assert content["reference"] == "m-fp32"
     said = facts(content)
     assert re.fullmatch(
-        r"50\.0 % \(49\.9 % … 50\.1 %\) of the energy of m-fp32, each divided by the candle beside its rounds",
+        r"50\.0 % \(49\.8 % … 50\.2 %\) of the energy of m-fp32, each divided by the candle beside its rounds",
         said["saves"],
     )
     assert said["quality"] == "0.880 (accuracy), -2.0 percentage points against m-fp32"
-    assert said["how sure"] == "first in 100 % of resampled runs; every other row lies behind it"
+    assert (
+        said["how sure"]
+        == "first in 100 % of runs drawn from this launch's rounds and examples; every other row lies behind it"
+    )
     assert said["joules are"] == "estimated (cpu: cpu-time)"
     assert said["rank by"] == "R at w = 0.5"
 

@@ -19,13 +19,14 @@ def analysis(**changes):
     return Analysis({}, ("0001",), 9, sections, None, (), {}, {})
 
 
-def test_effects_are_factors_and_endless_intervals_have_no_ends(material_of, table):
+def test_effects_are_factors_and_those_with_endless_intervals_are_named_instead(material_of, table):
     content = drivers(material_of(analyses=[analysis()]))
     effects, shares = (table(chart) for chart in content["charts"])
     assert abs(effects[0]["factor"] - 2) < 1e-4
-    assert effects[1]["low"] is None
+    assert [row["effect"] for row in effects] == ["nf4 instead of fp32"]
+    assert "prefill: the rows do not tell the effect of b instead of a." in content["text"]
     assert [row["share"] for row in shares] == [0.7, 0.1]
-    assert content["text"][1] == "decode: not fitted, 1 rows are too few."
+    assert content["text"][-1] == "decode: not fitted, 1 rows are too few."
 
 
 def test_without_an_analysis_there_is_no_section(material_of):

@@ -15,5 +15,5 @@ def test_machine_meters_data_options_and_conduct_are_listed(bench, material_of):
     conduct = dict(tables["Conduct"])
     assert conduct["discarded readings"] == "2"
     assert conduct["rounds under contention"].startswith("1 of 1 ")
-    assert conduct["note"] == "masked"
+    assert conduct["note"] == "masked (a)"
     assert "All runs" not in tables
