@@ -25,6 +25,9 @@ MOST_SERIES, MOST_RULES = 16, 4
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#6a51a3")
 _SHAPES = ("o", "^", "s", "D", "v", "P", "X", "*")
 
+# One colour and shape for each verdict in every figure, as in the page.
+_VERDICTS = {"pass": 0, "regressed": 1, "improved": 2, "inconclusive": 4, "incomparable": 6, "missing": 7}
+
 Row = Mapping[str, Value]
 
 
@@ -156,8 +159,11 @@ def _intervals(axes: Any, chart: Mapping[str, Any], groups: Mapping[str, Sequenc
 
 
 def _points(axes: Any, chart: Mapping[str, Any], groups: Mapping[str, Sequence[Row]]) -> None:
-    line = "-" if chart["kind"] in ("lines", "histogram") else "none"
+    line = "-" if chart["kind"] == "lines" else "none"
     for index, (name, rows) in enumerate(groups.items()):
+        if chart["kind"] == "histogram":
+            _steps(axes, chart, rows, index, name)
+            continue
         _with_whiskers(axes, chart, rows, [row[chart["y"]] for row in rows], index, name, line)
     if "mark" in chart:
         marked = [row for rows in groups.values() for row in rows if row[chart["mark"]]]
@@ -177,15 +183,21 @@ def _points(axes: Any, chart: Mapping[str, Any], groups: Mapping[str, Sequence[R
         )
 
 
+def _steps(axes: Any, chart: Mapping[str, Any], rows: Sequence[Row], index: int, name: str) -> None:
+    """Bins, the last one up to its upper edge."""
+    edges = [*(row[chart["x"]] for row in rows), rows[-1].get("to_tokens", rows[-1][chart["x"]])]
+    axes.stairs([row[chart["y"]] for row in rows], edges, label=name, color=_COLOURS[index % len(_COLOURS)])
+
+
 def _with_whiskers(
     axes: Any, chart: Mapping[str, Any], rows: Sequence[Row], y: Sequence[Any], index: int, name: str, line: str
 ) -> None:
+    index = _VERDICTS.get(name, index) if chart.get("series") == "verdict" else index
     x = [row[chart["x"]] for row in rows]
     vertical = [] if chart["kind"] == "intervals" else _ends(chart, rows, "y")
     axes.errorbar(
         x, y, xerr=_ends(chart, rows, "x") or None, yerr=vertical or None, label=name, linestyle=line,
         marker=_SHAPES[index % len(_SHAPES)], markersize=5, color=_COLOURS[index % len(_COLOURS)], capsize=2,
-        drawstyle="steps-post" if chart["kind"] == "histogram" else "default",
     )  # fmt: skip
 
 

@@ -196,7 +196,7 @@
     return [...groups].map(([name, members], index) => {
       const points = members.map((row) => point(chart, row, place && place(row, index, groups.size)));
       return {
-        label: name, data: points, showLine: line, ...look(chart, name, index), borderWidth: line ? 2 : 1,
+        label: name, data: points, showLine: line, ...look(chart, name, index), borderWidth: 2,
         pointRadius: points.map((item) => (item.marked ? 8 : line ? 3 : 5)), pointHoverRadius: 8,
       };
     });
@@ -263,7 +263,8 @@
 
   function numberAxis(chart, rows, key) {
     const column = unit(chart, key);
-    const name = { title: { display: true, text: column.title } };
+    // Upright titles are short of room: what stands in brackets goes on a line of its own.
+    const name = { title: { display: true, text: key === "y" ? column.title.split(/ (?=\()/) : column.title } };
     const text = (number) => formatted(number, column.unit);
     if (chart.kind === "bars" || (chart.kind === "histogram" && key === "y")) {
       return { type: "linear", beginAtZero: true, ...name, ticks: { callback: text, maxRotation: 50 } };
@@ -353,7 +354,7 @@
     const sets = made.data.datasets;
     const wide = hasLegend(sets) ? sets.reduce((sum, set) => sum + 40 + 7 * set.label.length, 0) : 0;
     const legend = 20 * Math.ceil(wide / width);
-    if (chart.kind !== "bars" && chart.kind !== "intervals") return 300 + legend;
+    if (chart.kind !== "bars" && chart.kind !== "intervals") return 330 + legend;
     const lines = Math.min(chart.count, chart.all ? chart.count : MOST);
     return lines * (chart.apart ? Math.min(12 + 9 * sets.length, 90) : 22) + 80 + legend;
   }
@@ -449,7 +450,7 @@
       option.selected = text === chart.chosen;
       return option;
     }));
-    select.parentElement.hidden = options.length < 2;
+    select.disabled = options.length < 2;
   }
 
   function more(chart, figure) {

@@ -73,10 +73,10 @@ def paired_half_width(first: Detail, second: Detail | None) -> float | None:
         return None
     if not first.benchmark.example_ids or first.benchmark.example_ids != second.benchmark.example_ids:
         return None
-    scores = [item.benchmark.scores.get(item.quality_name, ()) for item in (first, second)]
-    if len(scores[0]) != len(scores[1]) or len(scores[0]) < 2:
+    scores, others = (item.benchmark.scores.get(item.quality_name, ()) for item in (first, second))
+    if len(scores) != len(others) or len(scores) < 2:
         return None
-    changes = [mine - other for mine, other in zip(*scores, strict=True)]
+    changes = [mine - other for mine, other in zip(scores, others, strict=True)]
     return _NORMAL_95 * stdev(changes) / math.sqrt(len(changes))
 
 

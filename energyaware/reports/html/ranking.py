@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from energyaware.ranking.score import FORMULA, Ranking, Row
+from energyaware.records import Benchmark
 from energyaware.reports.charts import Chart, Column, Rows, make_chart, present, rounded
 from energyaware.reports.columns import plain
 from energyaware.reports.html import estimates
-from energyaware.reports.html.material import Material
-from energyaware.reports.tables import ranking_notes
+from energyaware.reports.html.material import Material, said_source
+from energyaware.reports.tables import ranking_notes, remarks
 from energyaware.units import ABSENT, fixed, percent, si
 
 LINES = 12
@@ -38,9 +39,9 @@ def _group(index: int, found: Ranking, material: Material) -> dict[str, Any]:
         "name": plain(found.group) or "all",
         "number": index,
         "weight": found.weight,
-        "source": plain(found.source),
+        "source": " and ".join(dict.fromkeys(said_source(item.source) for item in _measured(found))),
         "movable": any(row.r is not None for row in found.rows),
-        "remarked": any(row.remark for row in found.rows),
+        "remarks": remarks(found),
         "rows": [_row(row) for row in found.rows],
         "winners": [
             {"low": rounded(item.low), "high": rounded(item.high), "variant": plain(item.name)}
@@ -49,6 +50,10 @@ def _group(index: int, found: Ranking, material: Material) -> dict[str, Any]:
         "notes": [plain(note) for note in ranking_notes(found, material.run.totals)],
         "charts": present(_lines(index, found)),
     }
+
+
+def _measured(found: Ranking) -> list[Benchmark]:
+    return [item.benchmark for row in found.rows for item in row.details if item.benchmark.rounds]
 
 
 def _row(row: Row) -> dict[str, Any]:
@@ -68,7 +73,6 @@ def _row(row: Row) -> dict[str, Any]:
         "interval": ABSENT if row.r_low is None or row.r_high is None else f"{row.r_low:.3f} … {row.r_high:.3f}",
         "first": percent(row.first_probability, 0),
         "pareto": row.pareto,
-        "remark": plain(row.remark),
     }
 
 

@@ -13,7 +13,8 @@ def test_the_page_gets_what_ranks_are_worked_out_from(bench, material_of):
     ]
     assert (group["winners"][0]["variant"], group["winners"][0]["low"]) == ("good", 0.0)
     assert group["winners"][-1]["variant"] == "cheap"
-    assert group["rows"][-1]["remark"].startswith("no valid reading")
+    (remark,) = group["remarks"]
+    assert f"{group['rows'][-1]['variant']}: no valid reading" in remark
 
 
 def test_r_over_w_is_drawn_with_its_breakpoints(bench, material_of, table):
