@@ -42,6 +42,8 @@ def answer(material: Material) -> dict[str, Any] | None:
 def _saving(best: Row, reference: Row | None, normalised: bool) -> list[dict[str, str]]:
     energy = estimates.row_energy(best)
     found = [{"name": "energy per request", "text": si(energy.value, "J")}] if energy else []
+    if best.details[0].benchmark.variant is None:
+        return found  # work that is no model has no uncompressed form
     if reference is None:
         found.append({"name": "saves", "text": "unknown: no unpruned fp32 variant of this model was ranked beside it"})
     elif reference is best:

@@ -107,7 +107,9 @@ def render(material: Material) -> str:
 
 
 def _title(material: Material) -> str:
-    name = f", {material.run.branch}" if material.run.branch else ""
+    branch = material.run.branch
+    # pytest-benchmark says `(unknown)` and the like outside of git.
+    name = f", {branch}" if branch and not branch.startswith("(") else ""
     return plain(f"Energy report{name} {material.run.datetime[:10]}".strip())
 
 

@@ -26,9 +26,9 @@ def ranking(material: Material) -> dict[str, Any] | None:
     groups = [_group(index, item, material) for index, item in enumerate(material.rankings)]
     return {
         "title": "Ranking",
-        "text": [
-            f"{FORMULA}. Move w: the order follows. The rank, its interval and P(first) are those of the run's w."
-        ],
+        "text": [f"{FORMULA}. Move w: the order follows. The rank, its interval and P(first) are those of the run's w."]
+        if any(group["movable"] for group in groups)
+        else [],
         "groups": groups,
         "charts": [chart for group in groups for chart in group["charts"]],
     }

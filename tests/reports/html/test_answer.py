@@ -33,7 +33,12 @@ def test_without_quality_energy_alone_is_said(bench, material_of):
     content = answer(material_of(bench("a", 2.0, None), bench("b", 1.0, None)))
     assert content["title"] == "b needs the least energy"
     assert "quality" not in facts(content)
-    assert facts(content)["saves"].startswith("unknown")
+    assert "saves" not in facts(content)
+
+
+def test_without_a_reference_the_saving_is_unknown(bench, material_of):
+    items = [bench("a", 1.0, 0.9, variant=Variant("m", "bf16")), bench("b", 3.0, 0.5, variant=Variant("m", "nf4"))]
+    assert facts(answer(material_of(*items)))["saves"].startswith("unknown")
 
 
 def test_the_reference_may_be_the_best(bench, material_of):
