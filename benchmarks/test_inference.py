@@ -25,7 +25,7 @@ def test_rca(
     """One request is one ticket in, one cause out; a round answers a batch of them in one forward pass."""
     from energyaware.data.features import mean_features
     from energyaware.tasks import rca
-    from energyaware.tasks.encoding import middle_examples
+    from energyaware.tasks.encoding import middle_examples, prompt_lengths
     from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
     from energyaware.work.counters import count
@@ -47,7 +47,10 @@ def test_rca(
         weight_bytes=counted.weight_bytes,
         trivial_quality={"accuracy": sum(item.label == most_frequent for item in dataset.test) / len(dataset.test)},
     )
-    energy.record(features=mean_features(map(task.prompt, middle_examples(task, dataset.test, size))))
+    energy.record(
+        features=mean_features(map(task.prompt, middle_examples(task, dataset.test, size))),
+        samples={"input_tokens": prompt_lengths(loaded.tokenizer, task, dataset.test)},
+    )
     layout = plan_layout(loaded.model, variant.id)
     energy.pedantic(work, before_round=layout.before_round, layout=layout.description)
 

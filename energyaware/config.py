@@ -171,7 +171,7 @@ class EnergyConfig:
         compare: None: do not compare; `NEWEST_ANCESTOR`: the default baseline; else FILE, NUM, NAME or BRANCH.
         limits: what `--energy-fail` or the ini file says; gated only when comparing.
         net: take idle power off measured joules.
-        report_dir: where Markdown and CSV go.
+        report_dir: where HTML, Markdown and CSV go.
         rounds: rounds per benchmark; None leaves it to the time one round takes.
         turns: descriptor of the line to `energyaware compare`, which gives this worker its turns; None without one.
         dvfs: the clock or power cap to sweep, as `energyaware.dvfs.spec` reads it; None: nothing is changed.

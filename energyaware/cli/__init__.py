@@ -51,6 +51,12 @@ def _analyze(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _report(arguments: argparse.Namespace) -> int:
+    from energyaware.cli.report import run
+
+    return run(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="energyaware", description="Energy of language models: rank stored runs.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -85,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
 
     add_analyze_arguments(analyze)
     analyze.set_defaults(call=_analyze)
+    report = commands.add_parser("report", help="stored runs as HTML, Markdown, CSV and figures")
+    from energyaware.cli.report import add_arguments as add_report_arguments
+
+    add_report_arguments(report)
+    report.set_defaults(call=_report)
     return parser
 
 

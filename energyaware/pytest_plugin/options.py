@@ -55,7 +55,7 @@ def add_options(parser: pytest.Parser) -> None:
     )  # fmt: skip
     twin("--energy-sort", "r, energy, latency, accuracy or variant", "r", metavar="KEY")
     twin("--energy-columns", "columns of the ranking, comma-separated", "", metavar="A,B")
-    twin("--energy-report", "folder for Markdown and CSV of the run", "", metavar="DIR")
+    twin("--energy-report", "folder for HTML, Markdown and CSV of the run", "", metavar="DIR")
     twin("--energy-core-watts", "power of one busy core, for the meter cpu-time", "", metavar="W")
     twin(
         "--energy-net", "take idle power off measured joules", False, "bool", action="store_true"

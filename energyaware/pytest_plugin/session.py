@@ -407,23 +407,29 @@ class EnergySession:
                 self._failed,
             )
         if self.settings.report_dir is not None and run.benchmarks:
-            texts = {
-                "energy.md": files.markdown(
-                    run,
-                    self.rankings,
-                    self.judgements,
-                    self._carbon.grams,
-                    self.baseline.run.path if self.baseline else "",
-                    self.sections,
-                ),
-                "energy.csv": files.csv_text(self.rankings, self._carbon.grams),
-            }
             try:
-                self.written = files.write(self.settings.report_dir, texts)
+                self.written = files.write(self.settings.report_dir, self._texts(run))
             except EnergyAwareError as error:
                 self.report_problem = str(error)
         if failing(self.judgements, self.settings.strict) and session.exitstatus in (0, pytest.ExitCode.OK):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _texts(self, run: Run) -> dict[str, str]:
+        """The files of the report."""
+        from energyaware.reports.html import page
+        from energyaware.reports.html.material import Material
+
+        grams, baseline = self._carbon.grams, self.baseline.run.path if self.baseline else ""
+        texts = {
+            "energy.md": files.markdown(run, self.rankings, self.judgements, grams, baseline, self.sections),
+            "energy.csv": files.csv_text(self.rankings, grams),
+        }
+        if page.available():
+            material = Material(run, self.rankings, grams, (run,), self.judgements, baseline)
+            texts["energy.html"] = page.render(material)
+        else:
+            self.report_problem = f"energy.html is left out: it needs Jinja2. {page.REMEDY}"
+        return texts
 
     def _expected(self, fullname: str) -> bool:
         """Whether a benchmark of the baseline should have run here: its file or folder was asked for as a whole."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from energyaware.baselines.gate import Judgement
 from energyaware.errors import CacheError
-from energyaware.ranking.score import Ranking
+from energyaware.ranking.score import Detail, Ranking, Row
 from energyaware.records import Run
 from energyaware.reports.clocks import clock_lines
 from energyaware.reports.columns import Grams, escaped, percentile, plain
@@ -40,7 +40,8 @@ def markdown(
     for ranking in rankings:
         lines += [f"## Ranking{f': {escaped(ranking.group)}' if ranking.group else ''}", ""]
         lines += [ranking_table(ranking, grams, style=MARKDOWN), ""]
-        lines += [f"- {escaped(note)}" for note in (*ranking_notes(ranking, run.totals), *remarks(ranking))] + [""]
+        lines += [f"- {escaped(remark)}" for remark in remarks(ranking)] + [""]
+        lines += _folded("Notes", [f"- {escaped(note)}" for note in ranking_notes(ranking, run.totals)])
     from energyaware.reports.analysis import length_tables  # here, as it loads scipy
 
     lengths = length_tables(run.benchmarks, MARKDOWN)
@@ -56,12 +57,17 @@ def markdown(
     if judgements:
         lines += ["## Verdicts", "", f"Baseline: {escaped(baseline)}", "", gate_table(judgements, MARKDOWN), ""]
         lines += [f"- {escaped(item.row)}: {escaped(item.reason)}" for item in judgements if item.reason] + [""]
-    lines += ["## Run", "", f"- {escaped(totals_line(run.totals))}"]
-    lines += [f"- {escaped(key)}: {escaped(value)}" for key, value in run.machine.items()]
-    lines += [f"- energyaware: {escaped(run.version)}"]
+    origin = [f"- {escaped(key)}: {escaped(value)}" for key, value in run.machine.items()]
+    origin += [f"- energyaware: {escaped(run.version)}"]
     if run.commit:
-        lines += [f"- commit: {escaped(run.commit)}{' (dirty tree)' if run.dirty else ''}"]
-    return "\n".join(lines) + "\n"
+        origin += [f"- commit: {escaped(run.commit)}{' (dirty tree)' if run.dirty else ''}"]
+    lines += ["## Run", "", f"- {escaped(totals_line(run.totals))}", "", *_folded("Machine and versions", origin)]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _folded(title: str, lines: Sequence[str]) -> list[str]:
+    """Lines that GitHub and GitLab show when their title is clicked."""
+    return ["<details>", f"<summary>{title}</summary>", "", *lines, "", "</details>", ""]
 
 
 def csv_text(rankings: Sequence[Ranking], grams: Grams) -> str:
@@ -72,57 +78,62 @@ def csv_text(rankings: Sequence[Ranking], grams: Grams) -> str:
     for ranking in rankings:
         for row in ranking.rows:
             for item in row.details:
-                bench = item.benchmark
-                variant = bench.variant
-                cells: dict[str, object] = {
-                    "group": bench.group,
-                    "row": row.name,
-                    "model": variant and variant.model,
-                    "precision": variant and variant.precision,
-                    "pruning": variant and variant.pruning,
-                    "task": bench.task,
-                    "phase": bench.phase,
-                    "rank": row.rank,
-                    "energy_per_request_j": item.energy_j,
-                    "energy_relative_half_width_95": item.energy_error,
-                    "energy_per_token_j": item.energy_per_token_j,
-                    "source": bench.source,
-                    "meters": bench.meters,
-                    "latency_s": item.latency_s,
-                    "ttft_p50_s": percentile(bench, "ttft_s", 0.5),
-                    "ttft_p95_s": percentile(bench, "ttft_s", 0.95),
-                    "tpot_p50_s": percentile(bench, "tpot_s", 0.5),
-                    "tpot_p95_s": percentile(bench, "tpot_s", 0.95),
-                    "quality_name": item.quality_name,
-                    "quality": item.quality,
-                    "carbon_per_request_g": None if item.energy_j is None else grams(item.energy_j),
-                    "phi": row.phi,
-                    "rho": row.rho,
-                    "r": row.r,
-                    "r_low": row.r_low,
-                    "r_high": row.r_high,
-                    "first_probability": row.first_probability,
-                    "pareto": row.pareto,
-                    "rounds": len(bench.rounds),
-                    "discarded": sum(bench.discarded.values()),
-                    "requests": bench.work.requests,
-                    "tokens_in": bench.work.tokens_in,
-                    "tokens_out": bench.work.tokens_out,
-                    "flops": bench.work.flops,
-                    "weight_bytes": bench.work.weight_bytes,
-                    "kv_bytes": bench.work.kv_bytes,
-                    "read_bytes": bench.work.read_bytes,
-                    "ceiling_flops_per_s": bench.ceiling.flops_per_s,
-                    "ceiling_bytes_per_s": bench.ceiling.bytes_per_s,
-                    "peak_memory_bytes": bench.peak_memory_bytes,
-                    "candle": bench.candle,
-                    "layout": bench.layout,
-                    "remark": row.remark,
-                }
+                cells = cells_of(row, item, grams)
                 writer.writerow(
                     {name: plain(value) if isinstance(value, str) else value for name, value in cells.items()}
                 )
     return out.getvalue()
+
+
+def cells_of(row: Row, item: Detail, grams: Grams) -> dict[str, object]:
+    """One benchmark under `CSV_COLUMNS`; None where nothing was measured. Texts are as recorded."""
+    bench = item.benchmark
+    variant = bench.variant
+    return {
+        "group": bench.group,
+        "row": row.name,
+        "model": variant and variant.model,
+        "precision": variant and variant.precision,
+        "pruning": variant and variant.pruning,
+        "task": bench.task,
+        "phase": bench.phase,
+        "rank": row.rank,
+        "energy_per_request_j": item.energy_j,
+        "energy_relative_half_width_95": item.energy_error,
+        "energy_per_token_j": item.energy_per_token_j,
+        "source": bench.source,
+        "meters": bench.meters,
+        "latency_s": item.latency_s,
+        "ttft_p50_s": percentile(bench, "ttft_s", 0.5),
+        "ttft_p95_s": percentile(bench, "ttft_s", 0.95),
+        "tpot_p50_s": percentile(bench, "tpot_s", 0.5),
+        "tpot_p95_s": percentile(bench, "tpot_s", 0.95),
+        "quality_name": item.quality_name,
+        "quality": item.quality,
+        "carbon_per_request_g": None if item.energy_j is None else grams(item.energy_j),
+        "phi": row.phi,
+        "rho": row.rho,
+        "r": row.r,
+        "r_low": row.r_low,
+        "r_high": row.r_high,
+        "first_probability": row.first_probability,
+        "pareto": row.pareto,
+        "rounds": len(bench.rounds),
+        "discarded": sum(bench.discarded.values()),
+        "requests": bench.work.requests,
+        "tokens_in": bench.work.tokens_in,
+        "tokens_out": bench.work.tokens_out,
+        "flops": bench.work.flops,
+        "weight_bytes": bench.work.weight_bytes,
+        "kv_bytes": bench.work.kv_bytes,
+        "read_bytes": bench.work.read_bytes,
+        "ceiling_flops_per_s": bench.ceiling.flops_per_s,
+        "ceiling_bytes_per_s": bench.ceiling.bytes_per_s,
+        "peak_memory_bytes": bench.peak_memory_bytes,
+        "candle": bench.candle,
+        "layout": bench.layout,
+        "remark": row.remark,
+    }
 
 
 def write(folder: Path, texts: dict[str, str]) -> tuple[Path, ...]:
@@ -145,6 +156,6 @@ def write(folder: Path, texts: dict[str, str]) -> tuple[Path, ...]:
     except OSError as error:
         raise CacheError(
             f"the report folder {folder} cannot be written ({error.strerror})",
-            "choose another with --energy-report (pytest) or --report (compare)",
+            "choose another with --energy-report (pytest), --report (compare) or --output (report)",
         ) from error
     return tuple(written)

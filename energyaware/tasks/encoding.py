@@ -27,6 +27,11 @@ def encode_prompt(tokenizer: Any, prompt: str, room: int | None = None) -> tuple
     return start + ids[len(ids) - room + len(start) :], True
 
 
+def prompt_lengths(tokenizer: Any, task: Task, examples: Sequence[Example]) -> list[int]:
+    """Tokens of each example's prompt, whole: what a model would have to read if it had room."""
+    return [len(encode_prompt(tokenizer, task.prompt(example))[0]) for example in examples]
+
+
 def room_for(model: Any, new_tokens: int) -> int | None:
     """Most prompt tokens that leave room for `new_tokens`; None where positions have no end (T5).
 

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from energyaware.baselines.codec import to_json
+from energyaware.baselines.trend import changes_of, series
 from energyaware.cli import main
-from energyaware.cli.history import changes_of, series
 from energyaware.records import SCHEMA_VERSION, Benchmark, Domain, Reading, Round, Run, Totals, Work
 
 CPU = {"cpu": Domain("cpu-time", "estimated", 1e-6, "4 W")}

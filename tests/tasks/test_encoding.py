@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from energyaware.errors import TaskError
 from energyaware.examples import Example
-from energyaware.tasks.encoding import batches_by_length, encode_prompt, middle_examples, pad_rows, room_for
+from energyaware.tasks.encoding import (
+    batches_by_length,
+    encode_prompt,
+    middle_examples,
+    pad_rows,
+    prompt_lengths,
+    room_for,
+)
 from energyaware.tasks.response import Response
 
 
@@ -35,6 +42,13 @@ def test_a_long_prompt_loses_its_beginning_but_not_its_start_token(tokenizer, te
     assert cut
     assert short == [tokenizer.bos_token_id, *whole[-3:]]
     assert encode_prompt(tokenizer, texts[0], len(whole)) == (whole, False)
+
+
+def test_prompt_lengths_are_those_of_the_whole_prompts(tokenizer, find_short, examples):
+    task = find_short("rca")
+    expected = [len(tokenizer(task.prompt(example))["input_ids"]) for example in examples]
+    assert prompt_lengths(tokenizer, task, examples) == expected
+    assert len(set(expected)) > 1
 
 
 def test_room(model):

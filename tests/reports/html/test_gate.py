@@ -1,0 +1,31 @@
+import pytest
+
+from energyaware.baselines.gate import Judgement
+from energyaware.reports.html.gate import gate
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "baseline", "expected"),
+    [
+        ("energy", "energy:5%", 2.0, 0.05),
+        ("energy", "energy:0.2J", 2.0, 0.1),
+        ("energy", "energy:0.2J", None, None),
+        ("accuracy", "accuracy:3pp", 0.9, 0.03),
+        ("mine", "mine:1", 1.0, None),
+    ],
+)
+def test_the_limit_stands_on_the_scale_of_the_change(material_of, table, metric, limit, baseline, expected):
+    item = Judgement("t::a", "a", metric, limit, "regressed", 0.2, 0.1, 0.3, baseline=baseline)
+    (chart,) = gate(material_of(judgements=[item]))["charts"]
+    (row,) = table(chart)
+    assert row["limit"] == (expected if expected is None else pytest.approx(expected))
+    assert (row["change"], row["low"], row["high"], row["verdict"]) == (0.2, 0.1, 0.3, "regressed")
+
+
+def test_what_could_not_be_compared_is_listed_with_its_reason(material_of):
+    item = Judgement("t::a", "a", "energy", "energy:5%", "missing", reason="the baseline has no such benchmark")
+    content = gate(material_of(judgements=[item]))
+    assert content["charts"] == []
+    assert content["verdicts"][0]["reason"] == "the baseline has no such benchmark"
+    assert content["text"] == ["Baseline: 0001_main.json.", "1 missing."]
+    assert gate(material_of()) is None
