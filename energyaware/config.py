@@ -176,6 +176,7 @@ class EnergyConfig:
         turns: descriptor of the line to `energyaware compare`, which gives this worker its turns; None without one.
         dvfs: the clock or power cap to sweep, as `energyaware.dvfs.spec` reads it; None: nothing is changed.
         resume: go on with an interrupted run.
+        shard: the part of the suite to measure, as `2/4`; None: all of it.
     """
 
     measure: bool
@@ -198,6 +199,7 @@ class EnergyConfig:
     turns: int | None = None
     dvfs: str | None = None
     resume: bool = False
+    shard: str | None = None
 
 
 # What decides how a run is stored, judged and shown, but not what it measures.

@@ -48,6 +48,10 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(problem)
         if settings.turns is None:
             manager.register(EnergySession(config, settings), "energyaware-session")
+            if settings.shard is not None:
+                from energyaware.pytest_plugin.shards import Sharding
+
+                manager.register(Sharding(config, settings), "energyaware-shard")
         else:
             from energyaware.pytest_plugin.turns import open_turns
 

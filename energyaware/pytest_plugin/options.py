@@ -77,6 +77,12 @@ def add_options(parser: pytest.Parser) -> None:
         "--energy-resume", "go on with an interrupted run: what it finished is not measured again", False, "bool",
         action="store_true",
     )  # fmt: skip
+    twin(
+        "--energy-shard",
+        "part i of n of the energy benchmarks, for a matrix of jobs; see energyaware merge",
+        "",
+        metavar="I/N",
+    )
     twin("--energy-rounds", "metered rounds per benchmark; else as many as fit five seconds", "", metavar="N")
 
 
@@ -145,6 +151,19 @@ def _resume(config: pytest.Config, measure: bool) -> bool:
     return asked or bool(config.getini("energy_resume"))
 
 
+def _shard(config: pytest.Config, measure: bool) -> str | None:
+    text = _value(config, "energy_shard")
+    given = config.getoption("energy_shard") is not None
+    if not text and not given:
+        return None
+    from energyaware.baselines.shards import parse_shard
+
+    shard = parse_shard(text)
+    if given and not measure:
+        raise OptionError("--energy-shard has nothing to split without --energy", "add --energy")
+    return str(shard) if measure else None
+
+
 def _dvfs(config: pytest.Config, measure: bool) -> str | None:
     text = _value(config, "energy_dvfs")
     given = config.getoption("energy_dvfs") is not None
@@ -207,4 +226,5 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         turns=config.getoption("energy_turns"),
         dvfs=_dvfs(config, measure),
         resume=_resume(config, measure),
+        shard=_shard(config, measure),
     )
