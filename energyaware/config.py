@@ -177,6 +177,8 @@ class EnergyConfig:
         dvfs: the clock or power cap to sweep, as `energyaware.dvfs.spec` reads it; None: nothing is changed.
         resume: go on with an interrupted run.
         shard: the part of the suite to measure, as `2/4`; None: all of it.
+        isolate: measure each benchmark in a process of its own.
+        isolated: descriptor of the line to the process that started this one for one benchmark; None without one.
     """
 
     measure: bool
@@ -200,13 +202,15 @@ class EnergyConfig:
     dvfs: str | None = None
     resume: bool = False
     shard: str | None = None
+    isolate: bool = False
+    isolated: int | None = None
 
 
 # What decides how a run is stored, judged and shown, but not what it measures.
 _READING_ONLY = frozenset(
     {
         "measure", "weight", "compare", "limits", "strict", "sort", "columns", "report_dir", "country", "turns",
-        "resume",
+        "resume", "isolated",
     }
 )  # fmt: skip
 

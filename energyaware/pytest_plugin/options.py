@@ -78,6 +78,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
     )  # fmt: skip
     twin(
+        "--energy-isolate", "measure each benchmark in a process of its own: one that dies takes nothing with it",
+        False, "bool", action="store_true",
+    )  # fmt: skip
+    group.addoption("--energy-isolated", dest="energy_isolated", type=int, default=None, help=argparse.SUPPRESS)
+    twin(
         "--energy-shard",
         "part i of n of the energy benchmarks, for a matrix of jobs; see energyaware merge",
         "",
@@ -149,6 +154,17 @@ def _resume(config: pytest.Config, measure: bool) -> bool:
     if asked and not measure:
         raise OptionError("--energy-resume has nothing to resume without --energy", "add --energy")
     return asked or bool(config.getini("energy_resume"))
+
+
+def _isolate(config: pytest.Config, measure: bool) -> bool:
+    given = bool(config.getoption("energy_isolate"))
+    if given and not measure:
+        raise OptionError("--energy-isolate has nothing to isolate without --energy", "add --energy")
+    asked = measure and (given or bool(config.getini("energy_isolate")))
+    started = config.getoption("energy_isolated") is not None or config.getoption("energy_turns") is not None
+    if asked and not started and config.getoption("usepdb", False):
+        raise OptionError("--energy-isolate runs benchmarks where no debugger reaches them", "leave out --pdb")
+    return asked and not started
 
 
 def _shard(config: pytest.Config, measure: bool) -> str | None:
@@ -227,4 +243,6 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         dvfs=_dvfs(config, measure),
         resume=_resume(config, measure),
         shard=_shard(config, measure),
+        isolate=_isolate(config, measure),
+        isolated=config.getoption("energy_isolated"),
     )
