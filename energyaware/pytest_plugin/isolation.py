@@ -103,6 +103,7 @@ class Isolation:
             janitor.kill_at_end(process.pid)
             try:
                 said = _said(channel, nodeid, self._session.idle_w)
+                channel.close()  # it may still wait for us
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_END_S)
                 if said is None:

@@ -175,7 +175,10 @@ class EnergySession:
         self.candles = Candles(settings.device, self.window_s)
         self._started_s = time.perf_counter()
         if self.meter.nests:
-            self._span = self.meter.start()
+            try:
+                self._span = self.meter.start()
+            except MeterError as error:
+                raise pytest.UsageError(str(error)) from None
         self._part = Part(self.meter)
 
     def pytest_report_header(self) -> str:
