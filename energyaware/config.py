@@ -105,7 +105,10 @@ def parse_limit(text: str) -> Limit:
             f"the limit {text!r} is 0, but {name} is noisy: every second run would fail",
             f"give the smallest increase that matters, as {name}:5%; flops and bytes can be gated at 0%",
         )
-    return Limit(name, number * metric.units[unit], unit == "%", f"{name}:{number:g}{unit}")
+    shown = f"{number:g}"
+    if "e" in shown or float(shown) != number:  # it must read back as the same limit
+        shown = match["value"]
+    return Limit(name, number * metric.units[unit], unit == "%", f"{name}:{shown}{unit}")
 
 
 def parse_limits(texts: Iterable[str]) -> tuple[Limit, ...]:

@@ -106,12 +106,21 @@ class RunIndex:
     ) -> None:
         if not self._changed:
             return
-        names = set(self._names.values())
+        names = {name for name in self._names.values() if _is_text(name)}
         kept = {name: entry for name, entry in self._entries.items() if name in names}
         body = msgspec.json.encode(_Index(INDEX_VERSION, kept))
         # A storage that cannot be written can still be read: the next search reads its files again.
         with contextlib.suppress(OSError):
             replace_file(self._storage / INDEX_NAME, _digest(body) + b"\n" + body)
+
+
+def _is_text(name: str) -> bool:
+    """Whether JSON can hold a file's name; one in another encoding than UTF-8 is read each time."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _digest(body: bytes) -> bytes:

@@ -125,14 +125,19 @@ def stored_files(storage: Path) -> list[Path]:
 def facts_of(run: Run) -> Facts:
     """What a loaded run is chosen by."""
     return Facts(
-        commit=run.commit,
-        branch=run.branch,
+        commit=_encodable(run.commit),
+        branch=_encodable(run.branch),
         dirty=run.dirty,
         interrupted=run.interrupted,
-        datetime=run.datetime,
-        shard=shard_of(run.options),
+        datetime=_encodable(run.datetime),
+        shard=_encodable(shard_of(run.options)),
         benchmarks=len(run.benchmarks),
     )
+
+
+def _encodable(text: str) -> str:
+    """The text without halves of characters, which JSON can hold by an escape and no file can."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _facts(path: Path) -> Facts:
@@ -146,7 +151,7 @@ def _facts(path: Path) -> Facts:
     try:
         return facts_of(load_run(path))
     except StoredRunError as error:
-        return Facts(problem=error.cause)
+        return Facts(problem=_encodable(error.cause))
 
 
 class _Search:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -32,6 +33,25 @@ _END_S = 30.0
 
 class IsolatedError(EnergyAwareError):
     """A benchmark failed, or its process ended, in a process of its own."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """The one message of a process.
+
+    Attributes:
+        kind: `finished`, or `unusable` where nothing could be measured there.
+        outcome: of the test, as pytest calls it.
+        error: its first problem in one line; `text` is all of it.
+        harness_j: what measuring cost beside the benchmark itself.
+    """
+
+    kind: str
+    outcome: str = ""
+    error: str = ""
+    text: str = ""
+    harness_j: float = 0.0
+    finished: Finished | None = None
 
 
 class Isolation:
@@ -69,18 +89,17 @@ class Isolation:
             OptionError: its marker says nothing.
         """
         self._session.settings_of(item)
-        said = self._ask(item.nodeid)
-        if said.get("kind") == "unusable":
-            raise IsolatedError(str(said.get("error")), "Run it without --energy-isolate to see more")
-        if said.get("outcome") == "skipped":
-            pytest.skip(str(said.get("error")).removeprefix("Skipped: "))
-        if said.get("outcome") != "passed":
-            raise IsolatedError(str(said.get("error")), f"It ran in a process of its own:\n{said.get('text')}")
-        if said.get("finished") is None:  # energy(...) was not called
+        said = from_json(self._ask(item.nodeid), Said, f"what the process of {item.nodeid} said")
+        if said.kind == "unusable":
+            raise IsolatedError(said.error, "Run it without --energy-isolate to see more")
+        if said.outcome == "skipped":
+            pytest.skip(said.error.removeprefix("Skipped: "))
+        if said.outcome != "passed":
+            raise IsolatedError(said.error, f"It ran in a process of its own:\n{said.text}")
+        if said.finished is None:  # energy(...) was not called
             return
-        finished = from_json(said["finished"], Finished, f"what the process of {item.nodeid} said")
-        self._session.take(finished, float(said.get("harness_j") or 0.0))
-        item.user_properties += properties(finished.benchmark)
+        self._session.take(said.finished, said.harness_j)
+        item.user_properties += properties(said.finished.benchmark)
 
     def _ask(self, nodeid: str) -> Mapping[str, Any]:
         """The one message of a process for one benchmark."""

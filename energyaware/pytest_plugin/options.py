@@ -11,6 +11,7 @@ import pytest
 
 from energyaware.config import DEFAULT_LIMIT, NEWEST_ANCESTOR, SORTS, SUITES, EnergyConfig, Suite, parse_limits
 from energyaware.errors import OptionError
+from energyaware.paths import is_dir
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -140,7 +141,7 @@ def _compare(config: pytest.Config, measure: bool) -> str | None:
     if not measure:
         raise OptionError("--energy-compare has nothing to compare without --energy", "add --energy")
     path = Path(value.split("::")[0])
-    if value and (path.is_dir() or path.suffix == ".py"):
+    if value and (is_dir(path) or path.suffix == ".py"):
         # argparse takes the word after `--energy-compare` for its value.
         raise OptionError(
             f"--energy-compare took the path {value!r} for a baseline",
@@ -216,7 +217,7 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         )
     rounds = _number(config, "energy_rounds", 2, 100_000)
     device = _value(config, "energy_device")
-    if not (device in ("auto", "cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdigit())):
+    if not (device in ("auto", "cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdecimal())):
         raise OptionError(f"--energy-device={device} is unknown", "known: auto, cpu, cuda, cuda:N")
     report = _value(config, "energy_report")
     watts = _number(config, "energy_core_watts", 0.001, 1000)

@@ -38,6 +38,7 @@ from energyaware.pytest_plugin.spending import Part
 from energyaware.ranking.score import Ranking, rank
 from energyaware.records import SCHEMA_VERSION, Benchmark, RowSource, Run, Totals, Variant
 from energyaware.reports import files
+from energyaware.reports.columns import plain
 
 
 def check_timing(config: pytest.Config, timing: bool) -> str | None:
@@ -167,7 +168,8 @@ class EnergySession:
             self.idle_w = learn_idle(self.meter, settings.net)
             self._keeper = open_keeper(self.config, settings, self.meter)
         except EnergyAwareError as error:
-            raise pytest.UsageError(str(error)) from None
+            # It may quote what stored runs and journals say.
+            raise pytest.UsageError("\n".join(map(plain, str(error).split("\n")))) from None
         self._benchmarks.update(self._keeper.marked)
         self.config.pluginmanager.register(self._keeper, "energyaware-journal")
         self.window_s = min_window_s(self.meter)
