@@ -162,8 +162,8 @@ _REMEDIES = {
     WRITE: ("make room", "Make room", "choose another", "store elsewhere", "make it ", "Remove it"),
     METER: ("plug it in",),
     MODEL: ("download them again",),
-    MESSAGE: ("It printed last",),
-    ANSWER: ("It printed last",),
+    MESSAGE: ("It printed",),
+    ANSWER: ("It printed",),
 }
 
 

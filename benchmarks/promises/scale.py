@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from tabulate import tabulate
@@ -139,7 +138,7 @@ def reported(root: Path) -> None:
     """The Markdown and CSV of a run."""
     run = load_run(_newest(root / ".benchmarks"))
     rankings = rank(run.benchmarks, 0.5)
-    markdown(replace(run, path=""), rankings, (), lambda _: math.nan)
+    markdown(run, rankings, (), lambda _: math.nan)
     csv_text(rankings, lambda _: math.nan)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,7 @@ class _Search:
         self._storage = storage
         self._files = files
 
-    def runs(self, fits: Callable[[Facts], bool]) -> Iterator[Run]:
+    def runs(self, fits: Callable[[Facts], bool]) -> Generator[Run, None, None]:
         with RunIndex(self._storage, self._files, _facts) as index:
             for path in self._files:
                 facts = index.facts(path)

@@ -29,6 +29,7 @@ from energyaware.pytest_plugin.session import EnergySession
 
 # How long a process may take to end after it has handed over its benchmark.
 _END_S = 30.0
+_CRASH_LINES = 20
 
 
 class IsolatedError(EnergyAwareError):
@@ -127,8 +128,8 @@ class Isolation:
                     process.wait(_END_S)
                 if said is None:
                     output.seek(0)
-                    printed = tail(output.read().decode(errors="replace")) or "    nothing"
-                    raise IsolatedError(_how(process.returncode), f"{_put_back()}It printed last:\n{printed}")
+                    printed = _printed(output.read().decode(errors="replace"))
+                    raise IsolatedError(_how(process.returncode), f"{_put_back()}It printed:\n{printed}")
                 return said
             finally:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -152,6 +153,14 @@ def _said(channel: Channel, nodeid: str, idle_w: Mapping[str, float]) -> Mapping
         return channel.receive()
     except ChannelClosedError:
         return None
+
+
+def _printed(text: str) -> str:
+    """What tells most of what a process printed: where it crashed, else the end."""
+    crash = text.rfind("Fatal Python error")
+    if crash >= 0:  # the innermost calls come first
+        return "\n".join(f"    {line[:300]}" for line in text[crash:].splitlines()[:_CRASH_LINES])
+    return tail(text) or "    nothing"
 
 
 def _how(status: int | None) -> str:

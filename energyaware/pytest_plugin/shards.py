@@ -65,16 +65,17 @@ class Sharding:
             self._config.hook.pytest_deselected(items=dropped)
         items[:] = kept
 
-    def pytest_report_collectionfinish(self) -> str:
+    def pytest_report_collectionfinish(self) -> list[str]:
         """Which part this is, and what must be the same in the others."""
         record = self._record
         if record is None:
-            return ""
+            return []
         balanced = f"balanced by {record.durations_of}" if record.durations_of else "no stored durations"
-        return plain(
+        line = (
             f"energy: part {self._shard} of {len(record.ids)} benchmarks ({balanced}; plan {record.plan}, which must "
             "be the same in all parts); `energyaware merge` joins their run files"
         )
+        return [plain(line)]
 
     @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:

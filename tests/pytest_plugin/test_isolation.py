@@ -56,7 +56,7 @@ def test_a_process_that_dies_costs_one_row(suite, measure, stored):
     assert errors["test_dies[KILL]"] == "its process was killed by SIGKILL (was memory short?)"
     assert errors["test_exits"] == "its process ended with exit status 3 before the benchmark had"
     assert "assert 1 == 2" in errors["test_fails"]
-    result.stdout.fnmatch_lines(["*It printed last:*", "*Segmentation fault*"])
+    result.stdout.fnmatch_lines(["*It printed:*", "*Fatal Python error: Segmentation fault*", "*in test_dies*"])
     for entry in data["benchmarks"]:
         assert len(entry["energy"]["rounds"]) == entry["stats"]["rounds"] == 4
     assert data["benchmarks"][0]["energy"]["quality"] == {"accuracy": 0.5}
