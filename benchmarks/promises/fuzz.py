@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +96,7 @@ def run_file() -> dict[str, Any]:
 def places(data: object, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The ways to all members of parsed JSON."""
     yield way
+    entries: Iterable[tuple[Any, Any]]
     entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list | tuple) else ()
     for key, value in entries:
         yield from places(value, (*way, key))

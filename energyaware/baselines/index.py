@@ -184,7 +184,7 @@ def quick_facts(path: Path) -> Facts | None:
         dirty=bool(commit.dirty),
         interrupted=own.interrupted,
         datetime=found.datetime,
-        shard=(own.options and own.options.shard) or "",
+        shard=(own.options.shard or "") if own.options is not None else "",
         benchmarks=sum(item.energy is not None for item in found.benchmarks),
     )
 
