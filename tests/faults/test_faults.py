@@ -1,0 +1,61 @@
+"""A part of what `python -m benchmarks.promises.faults` does in full: every so-manieth call fails once."""
+
+import fcntl
+import importlib
+import os
+import pathlib
+
+import pytest
+
+from benchmarks.promises import faults
+
+PATCHED = {
+    pathlib.Path: ("write_text", "write_bytes", "replace", "unlink", "mkdir", "touch", "open"),
+    os: ("open", "write", "fsync"),
+    fcntl: ("flock",),
+}
+
+
+@pytest.fixture
+def start(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Run pytest inside this process; whatever becomes of it, our own functions are whole afterwards."""
+    for name in ("codecarbon", "numpy", "pandas", "scipy.stats", "energyaware.pytest_plugin.session"):
+        importlib.import_module(name)
+    for owner, names in PATCHED.items():
+        for name in names:
+            monkeypatch.setattr(owner, name, getattr(owner, name))
+    for name in ("PYTEST_ADDOPTS", "CI", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(folder, arguments, variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+        return faults.Answer(int(result.ret), result.stdout.str() + result.stderr.str())
+
+    return run
+
+
+def survived(folder, start, kind, numbers):
+    for number in numbers:
+        outcome = faults.inject(folder, start, kind, number)
+        assert outcome.problems == (), f"{kind} {number}"
+        assert outcome.lost == (), f"{kind} {number}"
+
+
+# Strides that share no factor with the calls of one round, so that every sort of call is met.
+@pytest.mark.parametrize(("kind", "stride"), [(faults.WRITE, 3), (faults.METER, 7), (faults.MODEL, 1)])
+def test_a_call_that_fails_once_loses_nothing(pytester, start, kind, stride):
+    counts = faults.prepare(pytester.path, start)
+    assert counts[kind] >= 2
+    survived(pytester.path, start, kind, range(1, counts[kind] + 1, stride))
+
+
+def test_a_message_that_fails_once_loses_nothing(pytester, start):
+    faults.prepare(pytester.path, start)
+    counts = faults.count_messages(pytester.path, start)
+    assert counts[faults.MESSAGE] == 2 * len(faults.NAMES)  # one to each process, one from it
+    assert counts[faults.ANSWER] == 2
+    survived(pytester.path, start, faults.MESSAGE, (1, 4))
+    survived(pytester.path, start, faults.ANSWER, (2,))
