@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -24,7 +25,8 @@ from energyaware.pytest_plugin.journal import now, timing_of
 from energyaware.pytest_plugin.session import drive, first_line, gpus_of, marked, session_meter
 from energyaware.records import Benchmark
 
-# What writes files at the end of a session: that is for the process that started this one.
+# What the process that started this one does for both: it writes files, and has already chosen among the tests by what
+# it remembers of earlier runs.
 _PARENTS = {
     "benchmark_save": None,
     "benchmark_autosave": None,
@@ -35,6 +37,14 @@ _PARENTS = {
     "xmlpath": None,
     # Given by name, it would be emptied here while the other process uses it.
     "basetemp": None,
+    "log_file": os.devnull,
+    "lf": False,
+    "failedfirst": False,
+    "newfirst": False,
+    "stepwise": False,
+    "stepwise_skip": False,
+    "stepwise_reset": False,
+    "cacheclear": False,
 }
 _MOST_TEXT = 20_000
 
@@ -144,9 +154,11 @@ class IsolatedSession:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Remember how the test ended; the first problem counts."""
         report = yield
-        if call.excinfo is not None and self._outcome == "passed" and not report.passed:
+        if call.excinfo is not None and self._outcome == "passed":
             error = call.excinfo.value
-            self._outcome = report.outcome
+            # Not the report's outcome: whether a failure was expected is asked where the test is an item of its run.
+            skipped = isinstance(error, pytest.skip.Exception | pytest.xfail.Exception)
+            self._outcome = "skipped" if skipped else "failed"
             self._error = first_line(error)
             self._text = str(error) if isinstance(error, EnergyAwareError) else report.longreprtext
         return report

@@ -90,7 +90,14 @@ class Isolation:
             OptionError: its marker says nothing.
         """
         self._session.settings_of(item)
-        said = from_json(self._ask(item.nodeid), Said, f"what the process of {item.nodeid} said")
+        try:
+            message = self._ask(item.nodeid)
+        except OSError as error:
+            raise IsolatedError(
+                f"no process can be started for it ({error.strerror or error})",
+                "free memory, processes, open files or room for temporary files",
+            ) from error
+        said = from_json(message, Said, f"what the process of {item.nodeid} said")
         if said.kind == "unusable":
             raise IsolatedError(said.error, "Run it without --energy-isolate to see more")
         if said.outcome == "skipped":
