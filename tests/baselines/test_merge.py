@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from energyaware.baselines.codec import to_json
@@ -20,7 +22,7 @@ def shard(tmp_path, stored, bench):
 
     def make(index, *names, energies=None, changes=None, commit="abc", dirty=False, **own):
         record = {"index": index, "of": 2, "plan": "p", "ids": IDS, "default_limits": ["energy:5%"]}
-        items = [bench(name, (energies or {}).get(name, 1.0), **(changes or {})) for name in names]
+        items = [replace(bench(name, (energies or {}).get(name, 1.0)), **(changes or {})) for name in names]
         own = {
             "options": {"weight": 0.5, "shard": f"{index}/2"},
             "meters": {"cpu": "cpu-time"},

@@ -36,6 +36,10 @@ def test_fails(energy):
 def test_skips(energy):
     pytest.skip("not here")
 
+@pytest.mark.xfail(reason="known")
+def test_fails_as_expected(energy):
+    raise ValueError
+
 def test_plain():
     with open("plain.log", "a") as log:
         log.write(f"{os.getpid()} ")
@@ -48,7 +52,7 @@ def test_second(energy, model):
 def test_a_process_that_dies_costs_one_row(suite, measure, stored):
     suite.makepyfile(test_suite=SUITE)
     result = measure("--energy-isolate", "--junitxml=junit.xml", "--benchmark-save=mine")
-    result.assert_outcomes(passed=3, failed=4, skipped=1)
+    result.assert_outcomes(passed=3, failed=4, skipped=1, xfailed=1)
     data = stored()
     assert [entry["name"] for entry in data["benchmarks"]] == ["test_first", "test_second"]
     errors = {entry["fullname"].split("::")[1]: entry["error"] for entry in data["energyaware"]["errors"]}
