@@ -16,11 +16,16 @@ PATCHED = {
 }
 
 
-@pytest.fixture
-def start(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
-    """Run pytest inside this process; whatever becomes of it, our own functions are whole afterwards."""
+@pytest.fixture(scope="session")
+def libraries():
+    """Load what a measured run loads before the first sandbox: one that loads it takes it away again at its end."""
     for name in ("codecarbon", "numpy", "pandas", "scipy.stats", "energyaware.pytest_plugin.session"):
         importlib.import_module(name)
+
+
+@pytest.fixture
+def start(libraries: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Run pytest inside this process; whatever becomes of it, our own functions are whole afterwards."""
     for owner, names in PATCHED.items():
         for name in names:
             monkeypatch.setattr(owner, name, getattr(owner, name))
@@ -45,7 +50,7 @@ def survived(folder, start, kind, numbers):
 
 
 # Strides that share no factor with the calls of one round, so that every sort of call is met.
-@pytest.mark.parametrize(("kind", "stride"), [(faults.WRITE, 3), (faults.METER, 7), (faults.MODEL, 1)])
+@pytest.mark.parametrize(("kind", "stride"), [(faults.WRITE, 5), (faults.METER, 11), (faults.MODEL, 2)])
 def test_a_call_that_fails_once_loses_nothing(pytester, start, kind, stride):
     counts = faults.prepare(pytester.path, start)
     assert counts[kind] >= 2
@@ -57,5 +62,5 @@ def test_a_message_that_fails_once_loses_nothing(pytester, start):
     counts = faults.count_messages(pytester.path, start)
     assert counts[faults.MESSAGE] == 2 * len(faults.NAMES)  # one to each process, one from it
     assert counts[faults.ANSWER] == 2
-    survived(pytester.path, start, faults.MESSAGE, (1, 4))
+    survived(pytester.path, start, faults.MESSAGE, (4,))
     survived(pytester.path, start, faults.ANSWER, (2,))
