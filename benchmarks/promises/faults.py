@@ -140,7 +140,7 @@ NAMES = {"test_model[10]", "test_model[20]", "test_last"}
 
 OPTIONS = ("--energy", "--energy-meter=mortal", "--energy-rounds=2", "--energy-report=report", "-v")
 SAVE = "--benchmark-save=run"
-# Each window reads 1 J, however many calls it has: joules of one call vary with the machine's speed, and are not judged.
+# Each window reads 1 J, however many calls it has: joules of one call vary with the speed here, and are not judged.
 AGAINST = ("--energy-compare=run", "--energy-fail=energy:9999%")
 
 WRITE, METER, MODEL, MESSAGE, ANSWER = "write", "meter", "model", "message", "answer"
