@@ -59,8 +59,4 @@ def test_a_call_that_fails_once_loses_nothing(pytester, start, kind, stride):
 
 def test_a_message_that_fails_once_loses_nothing(pytester, start):
     faults.prepare(pytester.path, start)
-    counts = faults.count_messages(pytester.path, start)
-    assert counts[faults.MESSAGE] == 2 * len(faults.NAMES)  # one to each process, one from it
-    assert counts[faults.ANSWER] == 2
-    survived(pytester.path, start, faults.MESSAGE, (4,))
-    survived(pytester.path, start, faults.ANSWER, (2,))
+    survived(pytester.path, start, faults.MESSAGE, (4,))  # from the second process

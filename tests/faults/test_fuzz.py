@@ -27,12 +27,12 @@ def try_some(name, count, tmp_path_factory):
 
 @pytest.mark.parametrize("name", FAST)
 def test_any_input_is_read_or_refused(name, tmp_path_factory):
-    try_some(name, 60, tmp_path_factory)
+    try_some(name, 40, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", SLOW)
 def test_any_name_is_found_or_refused(name, tmp_path_factory):
-    try_some(name, 12, tmp_path_factory)
+    try_some(name, 8, tmp_path_factory)
 
 
 def test_a_crash_is_noticed_and_counted(tmp_path):
