@@ -8,17 +8,18 @@ going on with `--energy-resume` must then store the whole run. Prints how many f
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from tabulate import tabulate
 
 from energyaware.baselines.store import load_run, stored_files
@@ -143,6 +144,9 @@ SAVE = "--benchmark-save=run"
 # Each window reads 1 J, however many calls it has: joules of one call vary with the speed here, and are not judged.
 AGAINST = ("--energy-compare=run", "--energy-fail=energy:9999%")
 
+# What a measured run loads.
+LIBRARIES = ("codecarbon", "numpy", "pandas", "scipy.stats", "energyaware.pytest_plugin.session")
+
 WRITE, METER, MODEL, MESSAGE, ANSWER = "write", "meter", "model", "message", "answer"
 KINDS = {
     WRITE: "writes, locks and renames of files",
@@ -195,13 +199,27 @@ class Outcome:
 
 
 def in_a_process(folder: Path, arguments: Sequence[str], variables: Mapping[str, str]) -> Answer:
-    """Run pytest in a process of its own."""
-    dropped = ("PYTEST_ADDOPTS", "CI", "GITHUB_ACTIONS")
-    environment = {name: value for name, value in os.environ.items() if name not in dropped}
-    environment |= {"COLUMNS": "200", **variables}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    return Answer(done.returncode, done.stdout + done.stderr)
+    """Run pytest in a process of its own: a fork of this one, which has loaded the libraries already."""
+    with tempfile.TemporaryFile() as output:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        process = os.fork()
+        if process == 0:
+            status = 70
+            try:
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+                os.chdir(folder)
+                for name in ("PYTEST_ADDOPTS", "CI", "GITHUB_ACTIONS"):
+                    os.environ.pop(name, None)
+                os.environ.update({"COLUMNS": "200", **variables})
+                status = int(pytest.main(["-p", "no:cacheprovider", *arguments]))
+                sys.stdout.flush()
+            finally:
+                os._exit(status)
+        ended = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        output.seek(0)
+        return Answer(ended, output.read().decode(errors="replace"))
 
 
 def _isolated(kind: str) -> tuple[str, ...]:
@@ -296,6 +314,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS))
     arguments = parser.parse_args()
+    for module in LIBRARIES:
+        importlib.import_module(module)
     rows: list[tuple[str, int, int, int]] = []
     bad: list[Outcome] = []
     with tempfile.TemporaryDirectory() as name:

@@ -1,8 +1,8 @@
 """How long it takes to work on many stored runs: `python -m benchmarks.promises.scale --runs 10000`.
 
 Writes a repository of as many commits and a storage of as many runs, then times what people wait for, each in a fresh
-process: seconds and peak memory. The runs lie on two branches, alternating, so that a search has to pass others. The
-contents are invented (every reading 1 J); only the time to find and read them is a result.
+process: seconds, CPU seconds and peak memory. The runs lie on two branches, alternating, so that a search has to pass
+others. The contents are invented (every reading 1 J); only the time to find and read them is a result.
 """
 
 from __future__ import annotations
@@ -155,12 +155,11 @@ STEPS: dict[str, tuple[str, Callable[[Path], None]]] = {
 }
 
 
-def _alone(step: str, root: Path) -> tuple[float, float]:
-    """Seconds and peak megabytes of a step in a process of its own, imports left out of the seconds."""
+def _alone(step: str, root: Path) -> list[float]:
+    """Seconds, CPU seconds and peak megabytes of a step in a process of its own, imports left out of the seconds."""
     command = [sys.executable, "-m", "benchmarks.promises.scale", "--step", step, "--root", str(root)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    seconds, megabytes = done.stdout.split()
-    return float(seconds), float(megabytes)
+    return [float(text) for text in done.stdout.split()]
 
 
 def main() -> None:
@@ -173,10 +172,10 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
-        started_s = time.perf_counter()
+        started_s, cpu_started_s = time.perf_counter(), time.process_time()
         STEPS[arguments.step][1](arguments.root)
-        seconds = time.perf_counter() - started_s
-        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # KiB on Linux
+        seconds, cpu_s = time.perf_counter() - started_s, time.process_time() - cpu_started_s
+        print(seconds, cpu_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # KiB on Linux
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         root = Path(name) / "repository"
@@ -186,10 +185,10 @@ def main() -> None:
         for step, (title, _) in STEPS.items():
             if step.endswith("first"):
                 (root / ".benchmarks" / INDEX_NAME).unlink(missing_ok=True)
-            seconds, megabytes = _alone(step, root)
-            rows.append((title, f"{seconds:.2f}", f"{megabytes:.0f}"))
+            seconds, cpu_s, megabytes = _alone(step, root)
+            rows.append((title, f"{seconds:.2f}", f"{cpu_s:.2f}", f"{megabytes:.0f}"))
     print(f"{arguments.runs} runs of {arguments.benchmarks} benchmarks, {size / 1e9:.1f} GB\n")
-    headers = ("what", "seconds", "peak memory, MB")
+    headers = ("what", "seconds", "CPU seconds", "peak memory, MB")
     print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
 
 

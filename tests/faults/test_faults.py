@@ -19,7 +19,7 @@ PATCHED = {
 @pytest.fixture(scope="session")
 def libraries():
     """Load what a measured run loads before the first sandbox: one that loads it takes it away again at its end."""
-    for name in ("codecarbon", "numpy", "pandas", "scipy.stats", "energyaware.pytest_plugin.session"):
+    for name in faults.LIBRARIES:
         importlib.import_module(name)
 
 
