@@ -313,6 +313,7 @@ def _journalled(storage: Path) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS))
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="let only every N-th call fail")
     arguments = parser.parse_args()
     for module in LIBRARIES:
         importlib.import_module(module)
@@ -325,7 +326,7 @@ def main() -> None:
             counts |= count_messages(folder, in_a_process)
         for kind in arguments.kinds:
             found = []
-            for number in range(1, counts[kind] + 1):
+            for number in range(1, counts[kind] + 1, arguments.every):
                 found.append(inject(folder, in_a_process, kind, number))
                 print(f"{kind} {number} of {counts[kind]}", file=sys.stderr)
             bad += [item for item in found if item.problems or item.lost]
