@@ -105,7 +105,10 @@ def parse_limit(text: str) -> Limit:
             f"the limit {text!r} is 0, but {name} is noisy: every second run would fail",
             f"give the smallest increase that matters, as {name}:5%; flops and bytes can be gated at 0%",
         )
-    return Limit(name, number * metric.units[unit], unit == "%", f"{name}:{number:g}{unit}")
+    shown = f"{number:g}"
+    if "e" in shown or float(shown) != number:  # it must read back as the same limit
+        shown = match["value"]
+    return Limit(name, number * metric.units[unit], unit == "%", f"{name}:{shown}{unit}")
 
 
 def parse_limits(texts: Iterable[str]) -> tuple[Limit, ...]:
@@ -178,6 +181,9 @@ class EnergyConfig:
         resume: go on with an interrupted run.
         top: prune only variants made from that many best by R; None prunes all.
         requests: how many requests a fine-tuned variant is to answer, for its total energy; None asks nothing.
+        shard: the part of the suite to measure, as `2/4`; None: all of it.
+        isolate: measure each benchmark in a process of its own.
+        isolated: descriptor of the line to the process that started this one for one benchmark; None without one.
     """
 
     measure: bool
@@ -202,13 +208,16 @@ class EnergyConfig:
     resume: bool = False
     top: int | None = None
     requests: int | None = None
+    shard: str | None = None
+    isolate: bool = False
+    isolated: int | None = None
 
 
 # What decides how a run is stored, judged and shown, but not what it measures.
 _READING_ONLY = frozenset(
     {
         "measure", "weight", "compare", "limits", "strict", "sort", "columns", "report_dir", "country", "turns",
-        "resume", "requests",
+        "resume", "requests", "isolated",
     }
 )  # fmt: skip
 

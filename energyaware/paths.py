@@ -20,6 +20,30 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("energyaware"))
 
 
+# What people type may be longer than any file name, hold a null byte or name a user (`~who`) that does not exist:
+# pathlib raises there, os.path answers.
+
+
+def expanded(text: str) -> Path:
+    """What was typed as a path, `~` expanded where that is somebody."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a path; False for what can be none."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_dir(path: Path) -> bool:
+    """Whether there is such a folder; False for what can be none."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False for what can be none."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def writable_dir(path: Path, purpose: str) -> Path:
     """Create `path` and prove that it can be written.
 

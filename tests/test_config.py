@@ -175,3 +175,10 @@ def test_whatever_a_marker_holds_gives_settings_or_an_option_error(arguments):
         settings = parse_marker(arguments)
         assert set(arguments) <= {"group", "fail", "rounds", "candle"}
         assert settings.rounds is None or settings.rounds >= 2
+
+
+@pytest.mark.parametrize("text", ["energy:0.00001J", "energy:1234567J", "memory:12345678901MB", "energy:3.1415926535%"])
+def test_a_limit_is_shown_as_one_that_reads_back(text):
+    limit = parse_limit(text)
+    assert parse_limit(limit.text) == limit
+    assert limit.text == text

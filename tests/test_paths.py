@@ -4,7 +4,7 @@ import platformdirs
 import pytest
 
 from energyaware.errors import CacheError
-from energyaware.paths import CACHE_VARIABLE, cache_dir, writable_dir
+from energyaware.paths import CACHE_VARIABLE, cache_dir, exists, expanded, is_dir, is_file, writable_dir
 
 
 def test_the_variable_chooses_the_cache(monkeypatch, tmp_path):
@@ -42,3 +42,20 @@ def test_a_folder_that_cannot_be_made_is_named_with_a_remedy(tmp_path, name):
     assert str(tmp_path / name) in caught.value.cause
     assert CACHE_VARIABLE in caught.value.remedy
     assert "--energy-report" in caught.value.remedy
+
+
+@pytest.mark.parametrize("typed", ["x" * 5000, "a\0b", "~nobody-of-this-name/x", ""])
+def test_what_can_be_no_path_is_none(typed):
+    path = expanded(typed)
+    if typed:
+        assert not exists(path)
+        assert not is_dir(path)
+    assert not is_file(path)
+
+
+def test_what_is_there_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "file").touch()
+    assert is_file(expanded("~/file"))
+    assert exists(expanded("~/file"))
+    assert is_dir(expanded("~"))

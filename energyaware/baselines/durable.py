@@ -12,6 +12,9 @@ from typing import Any, BinaryIO
 
 from energyaware.errors import StoredRunError
 
+# One benchmark with a million scored examples takes a tenth of this.
+_MOST_LINE_BYTES = 256 << 20
+
 
 def append_lines(descriptor: int, entries: Iterable[Mapping[str, Any]]) -> None:
     """Write entries as JSON, one line each; they are on disk when this returns.
@@ -37,10 +40,19 @@ def append_lines(descriptor: int, entries: Iterable[Mapping[str, Any]]) -> None:
 
 
 def complete_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines that end in a newline. What follows the last one was cut off, and is left out."""
-    for line in stream:
+    """Lines that end in a newline. What follows the last one was cut off, and is left out.
+
+    Raises:
+        StoredRunError: a line is longer than any that is written.
+    """
+    while line := stream.readline(_MOST_LINE_BYTES):
         if line.endswith(b"\n"):
             yield line
+        elif len(line) == _MOST_LINE_BYTES:
+            raise StoredRunError(
+                f"{getattr(stream, 'name', 'the file')} has a line of over {_MOST_LINE_BYTES / 1e6:.0f} MB",
+                "no energyaware wrote it: remove the file",
+            )
 
 
 def parse_line(line: bytes, where: str, remedy: str) -> dict[str, Any]:

@@ -222,14 +222,13 @@ def interrupted(folder: Path) -> tuple[Interrupted, ...]:
     found = []
     with _only_one_if_there(folder):
         for path in _journals(folder):
-            with contextlib.suppress(OSError):  # gone or unreadable meanwhile
+            with contextlib.suppress(OSError, StoredRunError):  # gone, unreadable or nothing of ours
                 with path.open("rb") as stream:
                     if not try_lock(stream.fileno()):
                         continue
                     benchmarks = sum(1 for _ in complete_lines(stream)) - 1
                 if benchmarks > 0:
-                    began = datetime.strptime(path.name.split("-", 1)[0], _TIME)
-                    found.append(Interrupted(path, f"{began:%Y-%m-%d %H:%M:%S} UTC", benchmarks))
+                    found.append(Interrupted(path, _began(path), benchmarks))
     return tuple(found)
 
 
@@ -339,6 +338,15 @@ class _Lines:
             return from_json(entry, kind, where)
         except StoredRunError as error:
             raise StoredRunError(error.cause, self._remedy) from error
+
+
+def _began(path: Path) -> str:
+    """When the run of a journal began, for people; as in its name where that is no time."""
+    text = path.name.split("-", 1)[0]
+    try:
+        return f"{datetime.strptime(text, _TIME):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return text
 
 
 def _journals(folder: Path) -> list[Path]:

@@ -17,6 +17,9 @@ from energyaware.errors import EnergyAwareError
 PROTOCOL = 2
 """Raised whenever the messages change."""
 
+# Rounds and scores of a benchmark take a few megabytes; a line without an end must not fill the memory.
+_MOST_BYTES = 64 << 20
+
 
 class ChannelClosedError(EnergyAwareError):
     """The process at the other end is gone."""
@@ -64,11 +67,11 @@ class Channel:
             ChannelClosedError: it will not.
         """
         try:
-            line = self._lines.readline()
-            message: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
-        except (OSError, ValueError):
-            message = {}
-        if not message:
+            line = self._lines.readline(_MOST_BYTES)
+            message = json.loads(line) if line.endswith(b"\n") else None
+        except (OSError, ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
             raise _closed()
         return message
 

@@ -17,6 +17,7 @@ from energyaware.branches.channel import PROTOCOL
 from energyaware.branches.checkout import Checkout, RevisionError
 from energyaware.branches.launches import Launch, Pair, Question
 from energyaware.branches.worker import Worker, WorkerError
+from energyaware.errors import StoredRunError
 from energyaware.records import Benchmark
 
 Start = Callable[[str, int], Worker]
@@ -50,9 +51,18 @@ class Collected:
             raise WorkerError(
                 f"{side.name} runs an energyaware of another version", "install the same one for both sides"
             )
-        defaults = tuple(message["defaults"])
-        limits = {name: defaults if own is None else tuple(own) for name, own in message["limits"].items()}
-        return cls(tuple(message["ids"]), limits, message["machine"], message["broken"])
+        try:
+            defaults = tuple(message["defaults"])
+            limits = {name: defaults if own is None else tuple(own) for name, own in message["limits"].items()}
+            return from_json(
+                {"ids": message["ids"], "limits": limits, "machine": message["machine"], "broken": message["broken"]},
+                cls,
+                f"what {side.name} collected",
+            )
+        except (KeyError, TypeError, AttributeError, StoredRunError) as error:
+            raise WorkerError(
+                f"{side.name} says what no worker says ({error})", "install the same energyaware for both sides"
+            ) from error
 
     def why_missing(self, name: str) -> str:
         """Why a benchmark is not among those found, as far as that is known."""

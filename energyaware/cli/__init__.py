@@ -57,6 +57,12 @@ def _report(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _merge(arguments: argparse.Namespace) -> int:
+    from energyaware.cli.merge import run
+
+    return run(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="energyaware", description="Energy of language models: rank stored runs.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -96,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
 
     add_report_arguments(report)
     report.set_defaults(call=_report)
+    merge = commands.add_parser("merge", help="join the run files of --energy-shard into one")
+    from energyaware.cli.merge import add_arguments as add_merge_arguments
+
+    add_merge_arguments(merge)
+    merge.set_defaults(call=_merge)
     return parser
 
 

@@ -19,6 +19,7 @@ from energyaware.data.splits import split_dataset
 from energyaware.data.tabular import EXTENSIONS, PACKED_EXTENSIONS, open_table
 from energyaware.data.task_columns import task_columns
 from energyaware.errors import DataError
+from energyaware.paths import exists, expanded, is_dir, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ class Source:
     @property
     def path(self) -> Path:
         """The location as a path, `~` expanded."""
-        return Path(self.location).expanduser()
+        return expanded(self.location)
 
 
 def load_dataset(source: str, task: str = "rca", seed: int = 0) -> Dataset:
@@ -106,17 +107,17 @@ def parse_source(source: str) -> Source:
         DataError: a key twice, without a value, or with one that says nothing.
     """
     starts = [match.start() for match in _MAP_START.finditer(source)]
-    if not starts or Path(source).exists():
+    if not starts or exists(Path(source)):
         location, columns, reading = source, ColumnMap(), ReadOptions()
     else:
-        start = next((start for start in starts if Path(source[:start]).expanduser().exists()), starts[0])
+        start = next((start for start in starts if exists(expanded(source[:start]))), starts[0])
         location = source[:start]
         entries = [entry.partition("=") for entry in _NEXT_ENTRY.split(source[start + 1 :])]
         try:
             columns, reading = read_map([(key, value) for key, _, value in entries])
         except DataError as error:
             raise DataError(f"{error.cause}, in {shown(source)!r}", error.remedy) from error
-    hub = location.startswith(HUB_PREFIX) and not Path(location).exists()
+    hub = location.startswith(HUB_PREFIX) and not exists(Path(location))
     return Source(location.removeprefix(HUB_PREFIX) if hub else location, hub, columns, reading)
 
 
@@ -144,9 +145,9 @@ def _tables(parsed: Source, source: str) -> list[Table]:
             raise DataError(f"{parsed.location!r} is no id of the hub", "write hf:owner/name or hf:owner/name@revision")
         return hub_tables(hub_id, parsed.reading.subset)
     path = parsed.path
-    if path.is_file():
+    if is_file(path):
         return _archive_tables(path, parsed.reading) or [open_table(path, parsed.reading)]
-    if path.is_dir():
+    if is_dir(path):
         return saved_tables(path) if is_saved(path) else _folder_tables(path, parsed.reading)
     if hub_id is not None and _looks_like_hub_id(hub_id):
         return hub_tables(hub_id, parsed.reading.subset)
@@ -156,12 +157,12 @@ def _tables(parsed: Source, source: str) -> list[Table]:
 def _looks_like_hub_id(hub_id: HubId) -> bool:
     """`owner/name`, where no folder `owner` is and `name` does not end as files do."""
     owner, slash, name = hub_id.name.partition("/")
-    return bool(slash) and not Path(owner).exists() and not name.lower().endswith((*EXTENSIONS, *PACKED_EXTENSIONS))
+    return bool(slash) and not exists(Path(owner)) and not name.lower().endswith((*EXTENSIONS, *PACKED_EXTENSIONS))
 
 
 def _no_such_source(path: Path, source: str) -> DataError:
     unknown = _UNKNOWN_MAP.fullmatch(source)
-    if unknown and Path(unknown["path"]).expanduser().exists():
+    if unknown and exists(expanded(unknown["path"])):
         return DataError(
             f"the column map of {shown(source)!r} has the unknown key {unknown['key']!r}",
             f"the keys are {', '.join(KEYS)}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from energyaware.errors import ModelError
+from energyaware.paths import expanded, is_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,8 @@ def find(name: str) -> ModelSpec:
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
-    directory = Path(name).expanduser()
-    if name and directory.is_dir():
+    directory = expanded(name)
+    if name and is_dir(directory):
         if not (directory / "config.json").is_file():
             raise ModelError(
                 f"the directory {name} holds no model (no config.json)", "name a directory made by save_pretrained"

@@ -5,11 +5,16 @@ Importing it loads no model library, no meter and no statistics: those come with
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from energyaware.config import EnergyConfig
 from energyaware.errors import EnergyAwareError
 from energyaware.pytest_plugin.options import add_options, read_config
+
+if TYPE_CHECKING:
+    from energyaware.pytest_plugin.session import EnergySession
 
 CONFIG = pytest.StashKey[EnergyConfig]()
 
@@ -41,17 +46,17 @@ def pytest_configure(config: pytest.Config) -> None:
     manager = config.pluginmanager
     timing = manager.hasplugin("benchmark")
     if settings.measure:
-        from energyaware.pytest_plugin.pipeline import PIPELINE
         from energyaware.pytest_plugin.session import EnergySession, check_timing
 
         problem = check_timing(config, timing)
         if problem is not None:
             raise pytest.UsageError(problem)
-        if settings.turns is None:
-            session = EnergySession(config, settings)
-            manager.register(session, "energyaware-session")
-            if session.pipeline is not None:
-                manager.register(session.pipeline, PIPELINE)
+        if settings.isolated is not None:
+            from energyaware.pytest_plugin.isolated import open_isolated
+
+            manager.register(open_isolated(config, settings, settings.isolated), "energyaware-session")
+        elif settings.turns is None:
+            _register_session(config, settings, EnergySession(config, settings))
         else:
             from energyaware.pytest_plugin.turns import open_turns
 
@@ -64,6 +69,23 @@ def pytest_configure(config: pytest.Config) -> None:
         from energyaware.pytest_plugin import untimed
 
         manager.register(untimed, "energyaware-fixture")
+
+
+def _register_session(config: pytest.Config, settings: EnergyConfig, session: EnergySession) -> None:
+    """The session of a run, and what its options add to it."""
+    from energyaware.pytest_plugin.pipeline import PIPELINE
+
+    config.pluginmanager.register(session, "energyaware-session")
+    if session.pipeline is not None:
+        config.pluginmanager.register(session.pipeline, PIPELINE)
+    if settings.shard is not None:
+        from energyaware.pytest_plugin.shards import Sharding
+
+        config.pluginmanager.register(Sharding(config, settings), "energyaware-shard")
+    if settings.isolate:
+        from energyaware.pytest_plugin.isolation import Isolation
+
+        config.pluginmanager.register(Isolation(config, session), "energyaware-isolation")
 
 
 def config_of(config: pytest.Config) -> EnergyConfig:

@@ -38,14 +38,14 @@ def open_keeper(config: pytest.Config, settings: EnergyConfig, meter: Meter) -> 
     storage = Path(getattr(benchmarks.storage, "path", ".benchmarks")).resolve()
     folder = storage / "journals"
     own = (storage,) if settings.report_dir is None else (storage, settings.report_dir.resolve())
-    now = conditions(config, settings, meter, own)
-    resumed = resume(folder, now) if settings.resume else None
+    today = conditions(config, settings, meter, own)
+    resumed = resume(folder, today) if settings.resume else None
     others = interrupted(folder)
     if settings.resume and resumed is None:
         begins = "energy: no run was interrupted here, so there is nothing to go on with: this one begins anew"
     else:
         begins = ""
-    return Keeper(config, resumed.journal if resumed else RunJournal(folder, now), resumed, others, begins)
+    return Keeper(config, resumed.journal if resumed else RunJournal(folder, today), resumed, others, begins)
 
 
 class Keeper:
@@ -75,7 +75,7 @@ class Keeper:
         self._complete = False
         self._benchmarks = config._benchmarksession  # type: ignore[attr-defined]
         self._files = RunFiles(self._benchmarks)
-        self._benchmarks.benchmarks += [_entry(item.timing) for item in self.finished.values()]
+        self._benchmarks.benchmarks += [entry_of(item.timing) for item in self.finished.values()]
 
     @property
     def marked(self) -> dict[str, Benchmark]:
@@ -92,29 +92,40 @@ class Keeper:
         """What the interrupted run knew of the machine; nothing without one."""
         return list(self.finished.values())[-1].machine if self.finished else {}
 
-    def require_same_machine(self) -> None:
+    def require_same_machine(self, machine: Mapping[str, str] | None = None) -> None:
         """Compare what is known only now that a benchmark has loaded its libraries: the GPU, the threads.
+
+        Args:
+            machine: where it ran in another process, what that one saw.
 
         Raises:
             StoredRunError: it is not what the interrupted run had.
         """
         if not self.finished:
             return
-        now = describe()
+        seen = machine or describe()
         for name, before in self.machine.items():
-            if name in now and now[name] != before:
+            if name in seen and seen[name] != before:
                 raise StoredRunError(
-                    f"the interrupted run had {name} {before}, now {now[name]}",
+                    f"the interrupted run had {name} {before}, now {seen[name]}",
                     "go on under the same conditions, or leave out --energy-resume to begin anew",
                 )
 
-    def keep(self, benchmark: Benchmark, spent: Spent) -> None:
-        """Put a finished benchmark on disk. Where that fails it waits in memory, and the end of the output tells."""
+    def take(self, timing: Timing) -> None:
+        """Have pytest-benchmark store and show what another process has timed."""
+        self._benchmarks.benchmarks.append(entry_of(timing))
+
+    def keep(self, benchmark: Benchmark, spent: Spent, machine: Mapping[str, str]) -> None:
+        """Put a finished benchmark on disk. Where that fails it waits in memory, and the end of the output tells.
+
+        Args:
+            machine: what other processes of this run saw of it.
+        """
         entries = reversed(self._benchmarks.benchmarks)
         metadata = next((item for item in entries if item.fullname == benchmark.fullname), None)
         if metadata is None:  # pytest-benchmark will not store it either
             return
-        finished = Finished(benchmark, _timing(metadata), _now(), spent, describe())
+        finished = Finished(benchmark, timing_of(metadata), now(), spent, {**describe(), **machine})
         try:
             self._journal.add(finished)
         except StoredRunError as error:
@@ -154,8 +165,7 @@ class Keeper:
             if finished is None:
                 continue
             before = finished.benchmark.fingerprints.get("benchmark source")
-            now = source_fingerprint(item)
-            if before != now:  # where git cannot tell
+            if before != source_fingerprint(item):  # where git cannot tell
                 self._benchmarks.benchmarks.clear()  # nothing of this run is to be stored
                 raise pytest.UsageError(
                     f"the source of {plain(item.nodeid)} is not what the interrupted run measured. "
@@ -221,11 +231,12 @@ def _count(benchmarks: int) -> str:
     return "1 finished benchmark" if benchmarks == 1 else f"{benchmarks} finished benchmarks"
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _timing(metadata: Any) -> Timing:
+def timing_of(metadata: Any) -> Timing:
     """What to remember of pytest-benchmark's record, in plain JSON types."""
     from pytest_benchmark.utils import safe_dumps
 
@@ -242,7 +253,7 @@ def _timing(metadata: Any) -> Timing:
     )
 
 
-def _entry(timing: Timing) -> Any:
+def entry_of(timing: Timing) -> Any:
     """pytest-benchmark's record again, by its own classes, so that its statistics are its own."""
     from pytest_benchmark.stats import Metadata
 

@@ -11,6 +11,7 @@ import pytest
 
 from energyaware.config import DEFAULT_LIMIT, NEWEST_ANCESTOR, SORTS, SUITES, EnergyConfig, Suite, parse_limits
 from energyaware.errors import OptionError
+from energyaware.paths import is_dir
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -79,6 +80,17 @@ def add_options(parser: pytest.Parser) -> None:
     )  # fmt: skip
     twin("--energy-top", "prune only what comes from the K best by R; what is not pruned runs first", "", metavar="K")
     twin("--energy-requests", "add fine-tuning and N requests up, variant by variant", "", metavar="N")
+    twin(
+        "--energy-isolate", "measure each benchmark in a process of its own: one that dies takes nothing with it",
+        False, "bool", action="store_true",
+    )  # fmt: skip
+    group.addoption("--energy-isolated", dest="energy_isolated", type=int, default=None, help=argparse.SUPPRESS)
+    twin(
+        "--energy-shard",
+        "part i of n of the energy benchmarks, for a matrix of jobs; see energyaware merge",
+        "",
+        metavar="I/N",
+    )
     twin("--energy-rounds", "metered rounds per benchmark; else as many as fit five seconds", "", metavar="N")
 
 
@@ -144,7 +156,7 @@ def _compare(config: pytest.Config, measure: bool) -> str | None:
     if not measure:
         raise OptionError("--energy-compare has nothing to compare without --energy", "add --energy")
     path = Path(value.split("::")[0])
-    if value and (path.is_dir() or path.suffix == ".py"):
+    if value and (is_dir(path) or path.suffix == ".py"):
         # argparse takes the word after `--energy-compare` for its value.
         raise OptionError(
             f"--energy-compare took the path {value!r} for a baseline",
@@ -158,6 +170,35 @@ def _resume(config: pytest.Config, measure: bool) -> bool:
     if asked and not measure:
         raise OptionError("--energy-resume has nothing to resume without --energy", "add --energy")
     return asked or bool(config.getini("energy_resume"))
+
+
+def _isolate(config: pytest.Config, measure: bool) -> bool:
+    given = bool(config.getoption("energy_isolate"))
+    if given and not measure:
+        raise OptionError("--energy-isolate has nothing to isolate without --energy", "add --energy")
+    asked = measure and (given or bool(config.getini("energy_isolate")))
+    started = config.getoption("energy_isolated") is not None or config.getoption("energy_turns") is not None
+    if asked and not started and config.getoption("usepdb", False):
+        raise OptionError("--energy-isolate runs benchmarks where no debugger reaches them", "leave out --pdb")
+    return asked and not started
+
+
+def _shard(config: pytest.Config, measure: bool) -> str | None:
+    text = _value(config, "energy_shard")
+    given = config.getoption("energy_shard") is not None
+    if not text and not given:
+        return None
+    from energyaware.baselines.shards import parse_shard
+
+    shard = parse_shard(text)
+    if given and not measure:
+        raise OptionError("--energy-shard has nothing to split without --energy", "add --energy")
+    if _value(config, "energy_top"):
+        raise OptionError(
+            "--energy-top chooses among all variants, and a part of --energy-shard sees only some",
+            "leave one of them out",
+        )
+    return str(shard) if measure else None
 
 
 def _dvfs(config: pytest.Config, measure: bool) -> str | None:
@@ -196,7 +237,7 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         )
     rounds = _number(config, "energy_rounds", 2, 100_000)
     device = _value(config, "energy_device")
-    if not (device in ("auto", "cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdigit())):
+    if not (device in ("auto", "cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdecimal())):
         raise OptionError(f"--energy-device={device} is unknown", "known: auto, cpu, cuda, cuda:N")
     report = _value(config, "energy_report")
     watts = _number(config, "energy_core_watts", 0.001, 1000)
@@ -224,4 +265,7 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         resume=_resume(config, measure),
         top=_count(config, "energy_top", measure),
         requests=_count(config, "energy_requests", measure),
+        shard=_shard(config, measure),
+        isolate=_isolate(config, measure),
+        isolated=config.getoption("energy_isolated"),
     )

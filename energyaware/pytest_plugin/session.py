@@ -14,6 +14,7 @@ import pytest
 from energyaware import __version__
 from energyaware.baselines.codec import to_json
 from energyaware.baselines.gate import Judgement, failing, judge
+from energyaware.baselines.journal import Finished
 from energyaware.baselines.store import Baseline, find_baseline, history
 from energyaware.config import EnergyConfig, Limit, TestSettings, parse_marker
 from energyaware.data.source import shown
@@ -38,6 +39,7 @@ from energyaware.pytest_plugin.spending import Part
 from energyaware.ranking.score import Ranking, rank
 from energyaware.records import SCHEMA_VERSION, Benchmark, RowSource, Run, Totals, Variant
 from energyaware.reports import files
+from energyaware.reports.columns import plain
 from energyaware.reports.sections import Section, sections
 
 
@@ -138,6 +140,7 @@ class EnergySession:
         self._harness_j = 0.0
         self._keeper: Keeper
         self._part: Part
+        self._elsewhere: dict[str, str] = {}
         self._benchmarks: dict[str, Benchmark] = {}
         self._failed: dict[str, str] = {}
         self._limits: dict[str, tuple[Limit, ...]] = {}
@@ -171,7 +174,8 @@ class EnergySession:
             self.idle_w = learn_idle(self.meter, settings.net)
             self._keeper = open_keeper(self.config, settings, self.meter)
         except EnergyAwareError as error:
-            raise pytest.UsageError(str(error)) from None
+            # It may quote what stored runs and journals say.
+            raise pytest.UsageError("\n".join(map(plain, str(error).split("\n")))) from None
         self._benchmarks.update(self._keeper.marked)
         self.config.pluginmanager.register(self._keeper, "energyaware-journal")
         self.window_s = min_window_s(self.meter)
@@ -179,7 +183,10 @@ class EnergySession:
         self.candles = Candles(settings.device, self.window_s)
         self._started_s = time.perf_counter()
         if self.meter.nests:
-            self._span = self.meter.start()
+            try:
+                self._span = self.meter.start()
+            except MeterError as error:
+                raise pytest.UsageError(str(error)) from None
         self._part = Part(self.meter)
 
     def pytest_report_header(self) -> str:
@@ -284,12 +291,23 @@ class EnergySession:
         rounds: int,
     ) -> Any:
         """Let pytest-benchmark call the three, `rounds` times; returns the last result of `metered`."""
+        return drive(benchmark, recorder, metered, before, after, rounds)
 
-        def counted() -> None:
-            benchmark.stats.iterations = recorder.calls
-            before()
+    def is_finished(self, nodeid: str) -> bool:
+        """Whether the interrupted run, which this one goes on with, has measured a benchmark."""
+        return nodeid in self._keeper.finished
 
-        return benchmark.pedantic(metered, setup=counted, teardown=after, rounds=rounds)
+    def take(self, finished: Finished, harness_j: float) -> None:
+        """Take a benchmark that another process has measured for this run, and what measuring cost there.
+
+        Raises:
+            StoredRunError: the run goes on with one that ran on another machine.
+        """
+        self._keeper.require_same_machine(finished.machine)
+        self._elsewhere.update(finished.machine)
+        self._keeper.take(finished.timing)
+        self.add_harness(harness_j)
+        self._benchmarks[finished.benchmark.fullname] = finished.benchmark
 
     def add(self, benchmark: Benchmark) -> None:
         """Take a finished benchmark.
@@ -308,7 +326,7 @@ class EnergySession:
         """Have a benchmark whose test passed on disk before the next one begins."""
         found = self._benchmarks.get(nodeid)
         if found is not None and nodeid not in self._failed and nodeid not in self._keeper.finished:
-            self._keeper.keep(found, self._part.end(self._harness_j))
+            self._keeper.keep(found, self._part.end(self._harness_j), self._elsewhere)
             self._part = Part(self.meter, self._harness_j)
 
     # --- after -------------------------------------------------------------------------------------------------
@@ -330,7 +348,7 @@ class EnergySession:
                 "weight": settings.weight, "rounds": settings.rounds, "country": settings.country, "net": settings.net,
                 "top": settings.top,
             }  # fmt: skip
-            machine = {**self._keeper.machine, **describe()}
+            machine = {**self._keeper.machine, **describe(), **self._elsewhere}
             self._run = Run(
                 self.measured(), machine, options, self._totals(), __version__, interrupted=self._interrupted
             )
@@ -453,6 +471,23 @@ class EnergySession:
 
         if hasattr(self, "meter") and self._benchmarks:
             summarize(terminalreporter, self, self.run(), self._carbon.grams)
+
+
+def drive(
+    benchmark: Any,
+    recorder: RoundRecorder,
+    metered: Callable[[], Any],
+    before: Callable[[], None],
+    after: Callable[[], None],
+    rounds: int,
+) -> Any:
+    """Let pytest-benchmark call the three, `rounds` times; returns the last result of `metered`."""
+
+    def counted() -> None:
+        benchmark.stats.iterations = recorder.calls
+        before()
+
+    return benchmark.pedantic(metered, setup=counted, teardown=after, rounds=rounds)
 
 
 def first_line(error: BaseException) -> str:

@@ -31,8 +31,21 @@ def test_a_closed_end_is_an_error_for_both(ends):
         ours.send("next")
 
 
-@pytest.mark.parametrize("rest", [b'{"kind": "fini', b"no json\n"])
-def test_a_message_that_was_cut_off_is_the_end(rest):
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b'{"kind": "fini',
+        b"no json\n",
+        b"[" * 50_000 + b"\n",
+        b"3\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"kind": 3}\n',
+        b"\xff\n",
+        b"\n",
+    ],
+)
+def test_a_message_that_is_none_is_the_end(rest):
     ours, theirs = socket.socketpair()
     theirs.sendall(rest)
     theirs.close()
@@ -58,3 +71,14 @@ def test_an_inherited_end_is_not_handed_on():
     assert not os.get_inheritable(descriptor)
     channel.close()
     ours.close()
+
+
+def test_a_message_without_an_end_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr("energyaware.branches.channel._MOST_BYTES", 100)
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b'{"kind": "' + b"x" * 500)  # and it stays open
+    channel = Channel(ours)
+    with pytest.raises(ChannelClosedError):
+        channel.receive()
+    channel.close()
+    theirs.close()

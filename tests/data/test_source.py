@@ -278,3 +278,11 @@ def test_teleqna_is_read_from_its_archive(monkeypatch):
     questions = [{e.question for e in split} for split in (dataset.train, dataset.validation, dataset.test)]
     assert not (questions[0] & questions[1] | questions[0] & questions[2] | questions[1] & questions[2])
     assert set(TELEQNA.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("location", ["~nobody-of-this-name", "x" * 5000, "a\0b"])
+def test_a_location_that_can_be_no_path_is_refused_as_an_absent_one(location):
+    for source in (location, f"{location}:text=a"):
+        assert parse_source(source).location == location
+        with pytest.raises(DataError):
+            load_dataset(source)

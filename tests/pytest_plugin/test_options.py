@@ -18,6 +18,8 @@ USAGE_ERROR = 4
         (["--energy-sort=joules"], "*--energy-sort=joules is unknown*latency*"),
         (["--energy-columns=rank,jules"], "*unknown column 'jules'*energy*"),
         (["--energy-device=tpu"], "*--energy-device=tpu is unknown*cuda:N*"),
+        (["--energy-device=cuda:²"], "*--energy-device=cuda:² is unknown*cuda:N*"),
+        (["--energy-compare=" + "x" * 5000], "*no such file*number, name or branch*"),
         (["--energy-country=XX"], "*no country 'XX'*--energy-country=DEU*"),
         (["--energy-compare=nobody"], "*no such file*number, name or branch*"),
         (["--energy-compare", "--energy-fail=speed:5%"], "*unknown metric 'speed'*energy, latency*"),
@@ -90,8 +92,8 @@ def test_every_option_is_read_from_the_ini_file_too(pytestconfig):
             inis.append(name)
 
     add_options(Parser())
-    # A descriptor that the coordinator hands to its workers belongs in no file.
-    own = [name for name in options if name != "--energy-turns"]
+    # A descriptor that a process hands to those it starts belongs in no file.
+    own = [name for name in options if name not in ("--energy-turns", "--energy-isolated")]
     assert [name.removeprefix("--").replace("-", "_") for name in own] == inis
 
 
