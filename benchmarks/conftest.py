@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     except EnergyAwareError:
         return  # it was said when the run began
     terminalreporter.section("data of root-cause analysis")
-    terminalreporter.write_line(text)
+    width = terminalreporter._tw.fullwidth
+    for line in text.splitlines():
+        terminalreporter.write_line(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
 @pytest.fixture(scope="session")
