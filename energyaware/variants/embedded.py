@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -42,8 +42,11 @@ _POLL_S = 2.0
 PRETRAIN = TrainSettings()
 """Settings with which embedded models learn the embedded corpus."""
 
-FINETUNE = TrainSettings(epochs=6, batch_size=64, matrix_lr=0.02, other_lr=5e-3)
-"""Settings with which a trained model learns another dataset."""
+FINETUNE = TrainSettings(batch_size=32, matrix_lr=0.02, other_lr=5e-3, early_until=0.0)
+"""Settings with which a trained model learns another dataset, apart from the passes over it."""
+
+FINETUNE_EXAMPLES, MOST_FINETUNE_EPOCHS = 11_000, 12
+"""A model meets about that many examples while it learns another dataset, each at most so many times."""
 
 MIX = TrainSettings(epochs=1, batch_size=64, matrix_lr=0.02, other_lr=4e-3, early_until=0.0)
 """Settings with which a model that knows the embedded corpus learns all tasks."""
@@ -189,7 +192,7 @@ def ensure_finetuned(
     dataset: Dataset,
     cache: Path,
     progress: Progress = silent,
-    settings: TrainSettings = FINETUNE,
+    settings: TrainSettings | None = None,
     name: str | None = None,
 ) -> Path:
     """The directory of the model in `base`, trained further on `dataset`; done now if it is not in `cache` yet.
@@ -201,7 +204,7 @@ def ensure_finetuned(
         dataset: of any task.
         cache: where trained models are kept.
         progress: called after each step.
-        settings: of the training.
+        settings: of the training; by default `finetune_settings` of its size.
         name: what progress shows; by default the base's name.
 
     Raises:
@@ -225,13 +228,20 @@ def ensure_finetuned(
     identity = {"kind": "finetuned", "base": facts["hash"]} | _single(dataset)
     if dataset.task != _RCA:  # left out for rca, whose models were cached before there were other tasks
         identity["task"] = dataset.task
-    job = _Job(name or str(facts["name"]), identity, start, {dataset.task: dataset}, None, settings)
+    chosen = settings or finetune_settings(len(dataset.train))
+    job = _Job(name or str(facts["name"]), identity, start, {dataset.task: dataset}, None, chosen)
     return _ensure(job, cache, progress)
 
 
 def pretrain_settings(spec: ModelSpec) -> TrainSettings:
     """How an embedded model of this family learns the embedded corpus."""
     return _PRETRAIN.get(spec.family, PRETRAIN)
+
+
+def finetune_settings(examples: int) -> TrainSettings:
+    """How a trained model learns a dataset of that many training examples: small ones in more passes."""
+    epochs = round(FINETUNE_EXAMPLES / max(1, examples))
+    return replace(FINETUNE, epochs=min(max(1, epochs), MOST_FINETUNE_EPOCHS))
 
 
 def encode_for_training(

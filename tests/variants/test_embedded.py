@@ -260,6 +260,11 @@ def test_the_mix_teaches_a_new_task_and_keeps_the_old_one(spec, corpus, base_of,
     assert embedded.ensure_multitask(base, tasks, tmp_path, settings=settings, examples=32) == place
 
 
+@pytest.mark.parametrize(("examples", "epochs"), [(0, 12), (3, 12), (908, 12), (2200, 5), (9000, 1), (200_000, 1)])
+def test_small_datasets_are_learnt_in_more_passes(examples, epochs):
+    assert embedded.finetune_settings(examples).epochs == epochs
+
+
 @pytest.mark.parametrize("change", ["examples", "settings", "dataset", "task", "datasets", "base"])
 def test_whatever_shapes_the_mix_changes_its_directory(trained, tasks, change, monkeypatch):
     made = []
