@@ -97,8 +97,7 @@ def test_without_statsmodels_the_remedy_is_the_extra(tmp_path, capsys, monkeypat
 
 def test_other_commands_load_neither_statsmodels_nor_scipy():
     code = (
-        "import sys; from energyaware.cli import _parser; build_parser(); "
-        "print({'statsmodels', 'scipy'} & {*sys.modules})"
+        "import sys; from energyaware.cli import _parser; _parser(); print({'statsmodels', 'scipy'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
