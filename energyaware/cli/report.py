@@ -10,12 +10,13 @@ from pathlib import Path
 from energyaware.baselines.store import load_run
 from energyaware.errors import OptionError, StoredRunError
 from energyaware.paths import writable_dir
-from energyaware.ranking.score import rank
+from energyaware.ranking.score import Ranking, rank
 from energyaware.records import Run
 from energyaware.reports import files
 from energyaware.reports.columns import Grams, plain
 from energyaware.reports.drivers import Analysis, analyses
 from energyaware.reports.html.material import Material
+from energyaware.reports.sections import Section, sections
 from energyaware.units import kwh
 
 KINDS = ("html", "markdown", "csv", "figures")
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="where to write, default: %(default)s"
     )
     parser.add_argument("--weight", type=float, help="w of R = w·φ + (1−w)·ρ; else the one of the newest run")
+    parser.add_argument("--requests", type=int, metavar="N", help="add fine-tuning and N requests up, as pytest does")
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -41,7 +43,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     Raises:
         StoredRunError: a run cannot be read, or no run holds a benchmark.
-        OptionError: a run is given twice, a weight outside [0, 1], or a kind whose library is not installed.
+        OptionError: a run is given twice, a weight outside [0, 1], no request, or a kind whose library is missing.
         CacheError: the folder cannot be written.
     """
     kinds = [kind for kind in KINDS if getattr(parsed, kind)] or list(DEFAULT_KINDS)
@@ -52,8 +54,9 @@ def run(parsed: argparse.Namespace) -> int:
     rankings = rank(newest.benchmarks, weight)
     folder = writable_dir(parsed.output, "report")
     texts: dict[str, str] = {}
+    further = _sections(newest, rankings, parsed.requests)
     if "markdown" in kinds:
-        texts["energy.md"] = files.markdown(newest, rankings, (), grams_of(newest))
+        texts["energy.md"] = files.markdown(newest, rankings, (), grams_of(newest), sections=further)
     if "csv" in kinds:
         from energyaware.reports.tidy import benchmarks_csv, rounds_csv
 
@@ -68,7 +71,7 @@ def run(parsed: argparse.Namespace) -> int:
             fitted = analyses(runs)
         else:
             print("drivers of energy are left out: they need statsmodels (pip install 'energyaware[analyze]')")
-        material = Material(newest, rankings, grams_of(newest), tuple(runs), analyses=fitted)
+        material = Material(newest, rankings, grams_of(newest), tuple(runs), analyses=fitted, sections=further)
     if material is not None and "html" in kinds:
         from energyaware.reports.html.page import render
 
@@ -121,6 +124,12 @@ def _loaded(paths: Sequence[Path]) -> list[Run]:
             f"the newest run, {runs[-1].path}, holds no benchmark with a reading", "measure with --energy and store it"
         )
     return runs
+
+
+def _sections(newest: Run, rankings: Sequence[Ranking], requests: int | None) -> tuple[Section, ...]:
+    if requests is not None and requests < 1:
+        raise OptionError(f"--requests={requests} is no whole number from 1", "give one, as --requests=1000000")
+    return sections(newest.benchmarks, rankings, full=newest.options.get("suite") == "full", requests=requests)
 
 
 def _weight(newest: Run, asked: float | None) -> float:

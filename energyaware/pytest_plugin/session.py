@@ -443,7 +443,7 @@ class EnergySession:
             "energy.csv": files.csv_text(self.rankings, grams),
         }
         if page.available():
-            material = Material(run, self.rankings, grams, (run,), self.judgements, baseline)
+            material = Material(run, self.rankings, grams, (run,), self.judgements, baseline, sections=self.sections)
             texts["energy.html"] = page.render(material)
         else:
             self.report_problem = f"energy.html is left out: it needs Jinja2. {page.REMEDY}"

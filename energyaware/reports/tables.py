@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from tabulate import tabulate
 
@@ -15,6 +16,8 @@ from energyaware.units import ABSENT, percent, si
 
 MARKDOWN = "github"
 TERMINAL = "simple"
+TABBED = "tsv"
+"""Cells between tabs, a line per row, the titles first; no cell holds a tab, as `plain` lets none through."""
 
 
 def _cells(row: Row, columns: Sequence[Column], grams: Grams) -> list[list[str]]:
@@ -41,6 +44,15 @@ def _plain(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([header, "-" * max(map(len, (header, *body))), *body])
 
 
+def _tabbed(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(map("\t".join, lines))
+
+
+_LAYOUTS: Mapping[str, Callable[[Sequence[Sequence[str]]], str]] = MappingProxyType(
+    {MARKDOWN: _markdown, TERMINAL: _plain, TABBED: _tabbed}
+)
+
+
 def fitted(table: Mapping[str, Sequence[str]], droppable: Sequence[str], width: int | None, style: str) -> str:
     """Columns (name to title and cells) as text, without those of `droppable` that must go for it to fit `width`."""
     left = dict(table)
@@ -48,7 +60,7 @@ def fitted(table: Mapping[str, Sequence[str]], droppable: Sequence[str], width: 
         if name is not None:
             left.pop(name, None)
         lines = list(zip(*left.values(), strict=True))
-        text = _markdown(lines) if style == MARKDOWN else _plain(lines)
+        text = _LAYOUTS[style](lines)
         if width is None or max(map(len, text.splitlines())) <= width:
             break
     return text

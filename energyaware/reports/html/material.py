@@ -10,6 +10,7 @@ from energyaware.ranking.score import Detail, Ranking, Row
 from energyaware.records import Benchmark, RowSource, Run
 from energyaware.reports.columns import Grams
 from energyaware.reports.drivers import Analysis
+from energyaware.reports.sections import Section
 
 REFERENCE_PRECISION, REFERENCE_PRUNING = "fp32", "dense"
 
@@ -25,6 +26,7 @@ class Material:
         runs: all that were given, oldest first, `run` among them.
         judgements: verdicts against `baseline`; empty where nothing was compared.
         analyses: drivers of energy; empty where nobody asked for them.
+        sections: what follows the rankings in the terminal too: fine-tuning, its total cost, the papers' conclusions.
     """
 
     run: Run
@@ -34,6 +36,7 @@ class Material:
     judgements: tuple[Judgement, ...] = ()
     baseline: str = ""
     analyses: tuple[Analysis, ...] = ()
+    sections: tuple[Section, ...] = ()
 
     @property
     def details(self) -> tuple[tuple[Row, Detail], ...]:

@@ -19,6 +19,7 @@ from energyaware.reports.html.answer import answer
 from energyaware.reports.html.drivers import drivers
 from energyaware.reports.html.dvfs import dvfs
 from energyaware.reports.html.energy import energy
+from energyaware.reports.html.further import further
 from energyaware.reports.html.gate import gate
 from energyaware.reports.html.history import history
 from energyaware.reports.html.lengths import lengths
@@ -45,6 +46,7 @@ SECTIONS: dict[str, Callable[[Material], Content | None]] = {
     "precision": precision,
     "pruning": pruning,
     "training": training,
+    "further": further,
     "tokens": tokens,
     "lengths": lengths,
     "dvfs": dvfs,
