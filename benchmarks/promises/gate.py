@@ -383,6 +383,35 @@ def cost_table(store: Store, rounds: int) -> str:
     return tabulate(rows, heads, tablefmt="github", floatfmt=("", "", ".1f", ".0f"))
 
 
+def draw(store: Store, used: int, path: Path) -> None:
+    """Every recorded launch as a point: how far off 0, or off what was added, a single launch is."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    titles = {0.0: "unchanged", 0.02: "+2 % work", 0.05: "+5 % work"}
+    names: list[str] = []
+    for row, (more, title) in enumerate(titles.items()):
+        kind = f"launches-{more:g}-{used}"
+        lines = store.lines(kind)
+        if not lines:
+            continue
+        values = values_of([from_json(line, Launch, kind) for line in lines])
+        names = [name.partition("[")[2].rstrip("]") for name in values]
+        points = [(100 * math.expm1(value), place) for place, found in enumerate(values.values()) for value in found]
+        axes.plot(
+            [point[0] for point in points], [point[1] + 0.22 * (row - 1) for point in points],
+            linestyle="", marker="osD"[row], markersize=3.5, alpha=0.45, color=("#0072B2", "#E69F00", "#D55E00")[row],
+            label=f"{title}, {len(lines)} launches",
+        )  # fmt: skip
+        axes.axvline(100 * more, color="0.4", linewidth=0.8, linestyle="--")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("energy of the head above the base, one launch (%; estimated by cpu-time)")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3, frameon=False, fontsize="small")
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
 def main() -> None:
     """Measure what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -392,6 +421,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of NumPy (1 2)")
     parser.add_argument("--pairs", type=int, default=40, help="pairs of sessions that are judged (40)")
     parser.add_argument("--rounds", type=int, default=8, help="pairs of rounds per benchmark and launch (8)")
+    parser.add_argument("--figure", type=Path, default=None, help="draw the recorded launches of one thread: SVG, PNG")
     parser.add_argument("--store", type=Path, default=None, help="folder for what was measured")
     options = parser.parse_args()
     store = Store(options.store or cache_dir() / "promises" / "gate")
@@ -402,6 +432,8 @@ def main() -> None:
         # After the real comparisons, whose launches are recorded too.
         table = resampled_table(store, options.launches, options.rounds, options.threads)
         print(f"## Recorded launches, {SUITES} suites drawn\n\n{table}\n")
+    if options.figure is not None:
+        draw(store, options.threads[0], options.figure)
     if options.sessions:
         table = session_table(store, options.sessions, options.pairs)
         print(f"## Stored baselines, separate sessions\n\n{table}\n")
