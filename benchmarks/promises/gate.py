@@ -409,7 +409,7 @@ def draw(store: Store, used: int, path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("energy of the head above the base, one launch (%; estimated by cpu-time)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3, frameon=False, fontsize="small")
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    figure.savefig(path, dpi=150)
 
 
 def main() -> None:
