@@ -48,6 +48,8 @@ def run(parsed: argparse.Namespace) -> int:
     """
     kinds = [kind for kind in KINDS if getattr(parsed, kind)] or list(DEFAULT_KINDS)
     require(kinds)
+    if parsed.requests is not None and parsed.requests < 1:
+        raise OptionError(f"--requests={parsed.requests} is no whole number from 1", "give one, as --requests=1000000")
     runs = _loaded(parsed.runs)
     newest = runs[-1]
     weight = _weight(newest, parsed.weight)
@@ -127,8 +129,6 @@ def _loaded(paths: Sequence[Path]) -> list[Run]:
 
 
 def _sections(newest: Run, rankings: Sequence[Ranking], requests: int | None) -> tuple[Section, ...]:
-    if requests is not None and requests < 1:
-        raise OptionError(f"--requests={requests} is no whole number from 1", "give one, as --requests=1000000")
     return sections(newest.benchmarks, rankings, full=newest.options.get("suite") == "full", requests=requests)
 
 

@@ -60,6 +60,7 @@ def test_several_runs_the_newest_is_shown_whatever_the_order(tmp_path):
     [
         (["{run}", "{run}"], "given twice"),
         (["{run}", "--weight=2"], "outside [0, 1]"),
+        (["{run}", "--requests=0"], "no whole number from 1"),
         (["nowhere.json"], "cannot be read"),
         (["{empty}"], "holds no benchmark"),
     ],
