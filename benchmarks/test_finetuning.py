@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +114,7 @@ def test_finetuning(
     """A round is an epoch; quality is that of the validation split, so that the test split chooses nothing."""
     from energyaware.ranking.tuning import BASE_TRAIT, EPOCHS_FEATURE, PHASE, TRAINABLE
     from energyaware.tasks import rca
+    from energyaware.tasks.trivial import trivial_accuracy
     from energyaware.training.finetune import facts_of_curve, trainable_parameters
     from energyaware.variants.finetuned import open_finetuning, save_finetuned
     from energyaware.work.storage import weight_bytes
@@ -146,7 +146,7 @@ def test_finetuning(
             "validation loss before": tuning.validation_loss(),
         },
         notes=(*dataset.notes, *opened.notes, "one request is one epoch"),
-        trivial_quality=trivial(dataset, dataset.validation),
+        trivial_quality=trivial_accuracy(dataset, dataset.validation),
     )
     epochs = Epochs(tuning)
     energy.pedantic(epochs, setup=nothing, teardown=epochs.score, rounds=job.settings.epochs, layout="not redrawn")
@@ -174,6 +174,7 @@ def test_finetuned_inference(
     """One request is one ticket in, one cause out, as in `test_inference`; trained here, unmetered, if it was not."""
     from energyaware.ranking.tuning import BASE_TRAIT
     from energyaware.tasks import rca
+    from energyaware.tasks.trivial import trivial_accuracy
     from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.finetuned import ensure_setting
     from energyaware.variants.row import plan_layout, row_facts
@@ -201,19 +202,13 @@ def test_finetuned_inference(
         tokens_in=work.tokens_in,
         flops=counted.flops,
         weight_bytes=counted.weight_bytes,
-        trivial_quality=trivial(dataset, dataset.test),
+        trivial_quality=trivial_accuracy(dataset, dataset.test),
     )
     layout = plan_layout(loaded.model, finetuned_variant.id)
     energy.pedantic(work, before_round=layout.before_round, layout=layout.description)
     record_quality(
         energy, rca.evaluate(loaded.model, loaded.tokenizer, dataset, dataset.test, BATCH_SIZE), dataset.test
     )
-
-
-def trivial(dataset: Dataset, examples: Any) -> dict[str, float]:
-    """Accuracy of the reader who always names the most frequent cause."""
-    most_frequent = Counter(example.label for example in dataset.train).most_common(1)[0][0]
-    return {"accuracy": sum(item.label == most_frequent for item in examples) / len(examples)}
 
 
 def record_quality(energy: Any, scores: Any, examples: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ def test_rca(
     from energyaware.data.features import mean_features
     from energyaware.tasks import rca
     from energyaware.tasks.encoding import middle_examples, prompt_lengths
+    from energyaware.tasks.trivial import trivial_accuracy
     from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
     from energyaware.work.counters import count
@@ -36,7 +36,6 @@ def test_rca(
     size = min(BATCH_SIZE, len(dataset.test))
     work = rca.workload(loaded.model, loaded.tokenizer, task, dataset.test, size)
     counted = count(loaded.model, work)
-    most_frequent = Counter(example.label for example in dataset.train).most_common(1)[0][0]
     energy.record(
         **row_facts(loaded, model, dataset, device),
         task=task.name,
@@ -45,7 +44,7 @@ def test_rca(
         tokens_in=work.tokens_in,
         flops=counted.flops,
         weight_bytes=counted.weight_bytes,
-        trivial_quality={"accuracy": sum(item.label == most_frequent for item in dataset.test) / len(dataset.test)},
+        trivial_quality=trivial_accuracy(dataset, dataset.test),
     )
     energy.record(
         features=mean_features(map(task.prompt, middle_examples(task, dataset.test, size))),

@@ -13,7 +13,7 @@ from energyaware.tasks.evaluation import Answers, likelihood_scores, score_answe
 from energyaware.tasks.likelihood import AnswerLikelihood
 
 if TYPE_CHECKING:
-    from energyaware.examples import Dataset
+    from energyaware.examples import Dataset, Example
 
 
 def trivial_quality(task: Task, dataset: Dataset, tokenizer: Any) -> Mapping[str, float]:
@@ -40,6 +40,12 @@ def trivial_quality(task: Task, dataset: Dataset, tokenizer: Any) -> Mapping[str
     if isinstance(task.decoding, Written) and task.decoding.likelihood:
         answers = Answers(texts, *likelihood_scores(_unigram_likelihoods(task, dataset, tokenizer)))
     return score_answers(task, dataset.test, answers).quality
+
+
+def trivial_accuracy(dataset: Dataset, examples: Sequence[Example]) -> dict[str, float]:
+    """Accuracy on some examples of the reader who always names the training split's most frequent label."""
+    label = most_frequent(example.label for example in dataset.train)
+    return {"accuracy": sum(example.label == label for example in examples) / len(examples)}
 
 
 def most_frequent(answers: Iterable[str]) -> str:
