@@ -51,17 +51,25 @@ def models_of(config: pytest.Config) -> Mapping[str, ModelSpec]:
 
 
 def variants_of(config: pytest.Config) -> tuple[Variant, ...]:
-    """The grid of the suite over the models asked for."""
-    from energyaware.variants.grid import full_grid, quick_grid
+    """The compressions asked for, else the grid of the suite, over the models asked for.
 
+    Raises:
+        ModelError, CompressionError: a name that stands for nothing.
+    """
+    from energyaware.variants.grid import chosen_grid, full_grid, quick_grid
+
+    if config_of(config).compressions:
+        return chosen_grid(models_of(config), config_of(config).compressions)
     grid = full_grid if config_of(config).suite == "full" else quick_grid
     return grid(models_of(config))
 
 
 def phase_variants_of(config: pytest.Config) -> tuple[Variant, ...]:
-    """The variants whose phases are metered: all in the full suite, else some of the first model's unpruned ones."""
+    """The variants whose phases are metered: all in the full suite and of compressions asked for, else some of the
+    first model's unpruned ones.
+    """
     variants = variants_of(config)
-    if config_of(config).suite == "full":
+    if config_of(config).suite == "full" or config_of(config).compressions:
         return variants
     first = [item for item in variants if item.model == variants[0].model and item.pruning == "dense"]
     return tuple(item for item in first if item.precision in QUICK_PHASES)
@@ -194,6 +202,7 @@ def load_phase_row(
     prepared: Callable[[str], PreparedModel],
     dataset: Dataset,
     device: str,
+    energy_progress: Progress,
     collected_garbage: None,  # noqa: ARG001 - collects after the row let go of its model
 ) -> Callable[[Variant, int], PhaseRow]:
     """A function (variant, batch size) → the variant, loaded, with prompts of exactly `INPUT_TOKENS` tokens."""
@@ -204,7 +213,7 @@ def load_phase_row(
 
     def load(variant: Variant, batch_size: int) -> PhaseRow:
         model = prepared(variant.model)
-        loaded = load_prepared(model, variant, dataset, device)
+        loaded = load_prepared(model, variant, dataset, device, progress=energy_progress)
         limit = position_limit(loaded.model)
         if limit is not None and limit < INPUT_TOKENS + NEW_TOKENS:
             pytest.skip(f"{variant.model} has {limit} positions, the phases need {INPUT_TOKENS + NEW_TOKENS}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from energyaware.examples import Dataset
+from energyaware.progress import Progress
 from energyaware.records import Variant
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ BATCH_SIZE = 16
 @pytest.mark.energy(group="inference", candle="matmul")
 @pytest.mark.usefixtures("collected_garbage")
 def test_rca(
-    energy: Any, variant: Variant, prepared: Callable[[str], PreparedModel], dataset: Dataset, device: str
+    energy: Any,
+    variant: Variant,
+    prepared: Callable[[str], PreparedModel],
+    dataset: Dataset,
+    device: str,
+    energy_progress: Progress,
 ) -> None:
     """One request is one ticket in, one cause out; a round answers a batch of them in one forward pass."""
     from energyaware.data.features import mean_features
@@ -31,7 +37,7 @@ def test_rca(
     from energyaware.work.counters import count
 
     model = prepared(variant.model)
-    loaded = load_prepared(model, variant, dataset, device)
+    loaded = load_prepared(model, variant, dataset, device, progress=energy_progress)
     task = rca.rca_for(dataset, loaded.tokenizer)
     size = min(BATCH_SIZE, len(dataset.test))
     work = rca.workload(loaded.model, loaded.tokenizer, task, dataset.test, size)

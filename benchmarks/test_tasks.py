@@ -19,10 +19,12 @@ TASKS = ("response", "generation", "qa", "summarization")
 
 
 def task_variants_of(config: pytest.Config) -> tuple[Variant, ...]:
-    """The variants that write answers: none in the quick suite, which stays with root causes."""
+    """The variants that write answers: none in the quick suite, which stays with root causes, as recovered ones do."""
     from benchmarks.conftest import variants_of
+    from energyaware.variants.grid import parse_pruning
 
-    return variants_of(config) if config_of(config).suite == "full" else ()
+    variants = variants_of(config) if config_of(config).suite == "full" else ()
+    return tuple(variant for variant in variants if not parse_pruning(variant.pruning).recovered)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

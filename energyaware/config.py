@@ -171,6 +171,7 @@ class EnergyConfig:
     """Every option of one run.
 
     Attributes:
+        compressions: of each model, as `fp32` or `bf16-2of4`, in place of the suite's; empty leaves it to the suite.
         compare: None: do not compare; `NEWEST_ANCESTOR`: the default baseline; else FILE, NUM, NAME or BRANCH.
         limits: what `--energy-fail` or the ini file says; gated only when comparing.
         net: take idle power off measured joules.
@@ -203,6 +204,7 @@ class EnergyConfig:
     net: bool
     country: str | None
     rounds: int | None
+    compressions: tuple[str, ...] = ()
     turns: int | None = None
     dvfs: str | None = None
     resume: bool = False

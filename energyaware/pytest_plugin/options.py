@@ -33,6 +33,12 @@ def add_options(parser: pytest.Parser) -> None:
         "--energy-models", "catalogue names, Hugging Face ids or local directories, comma-separated", "",
         metavar="A,B",
     )  # fmt: skip
+    twin(
+        "--energy-compressions",
+        "what to make of each model in place of the suite's grid, comma-separated: fp32, bf16-2of4, fp32-depth-50",
+        "",
+        metavar="A,B",
+    )
     twin("--energy-device", "auto, cpu or cuda[:N]", "auto", metavar="DEVICE")
     twin("--energy-data", "a catalogue dataset, or a JSONL, CSV or Parquet file", "network", metavar="NAME|PATH")
     twin("--energy-weight", "w of R = w·φ + (1−w)·ρ", "0.5", metavar="W")
@@ -247,6 +253,7 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         suite=cast("Suite", _choice(config, "energy_suite", SUITES)),
         meter=_value(config, "energy_meter"),
         models=_names(_value(config, "energy_models")),
+        compressions=_names(_value(config, "energy_compressions")),
         device=device,
         data=_value(config, "energy_data"),
         weight=0.5 if weight is None else weight,

@@ -22,7 +22,7 @@ from energyaware.stats.pairwise import independent, paired
 Verdict = Literal["confirmed", "refuted", "undecided", "not testable"]
 
 SIXTEEN_BIT = ("bf16", "fp16")
-TWO_OF_FOUR = ("2of4", "wanda-2of4", "sparsegpt-2of4")
+TWO_OF_FOUR = tuple(f"{method}2of4{end}" for method in ("", "wanda-", "sparsegpt-") for end in ("", "-recovered"))
 PHASES = ("finetune", "inference")
 HARDLY = 0.10
 """A change of time by less than this share counts as `hardly`: the papers give no number, this one is ours."""

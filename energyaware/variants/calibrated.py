@@ -1,40 +1,51 @@
-"""Load a variant of a prepared model with what its dataset has to give: calibration, and a probe of its answers."""
+"""Load a variant of a prepared model with what its dataset has to give: calibration, recovery, a probe."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from functools import partial
+from pathlib import Path
 
-from energyaware.compression.calibration import Batch, packed_batches
-from energyaware.examples import Dataset, Example
+from energyaware.examples import Dataset
+from energyaware.paths import cache_dir
+from energyaware.progress import Progress, silent
 from energyaware.records import Variant
+from energyaware.variants.calibration import calibration_batches, probe_batch
+from energyaware.variants.grid import parse_pruning
 from energyaware.variants.load import LoadedVariant, load_variant
 from energyaware.variants.prepare import PreparedModel
-
-PROBE_TOKENS = 64
-PROBE_ROWS = 8
+from energyaware.variants.recovered import ensure_recovered
 
 
-def load_prepared(prepared: PreparedModel, variant: Variant, dataset: Dataset, device: str = "cpu") -> LoadedVariant:
+def load_prepared(
+    prepared: PreparedModel,
+    variant: Variant,
+    dataset: Dataset,
+    device: str = "cpu",
+    cache: Path | None = None,
+    progress: Progress = silent,
+) -> LoadedVariant:
     """Load one variant, calibrated on the training split and compared with the fp32 dense model on the test split.
+
+    A variant whose name ends in `-recovered` is pruned and trained again on the training split first, once per model,
+    pruning and dataset; its other precisions are made of the same weights.
+
+    Args:
+        cache: where recovered models are kept; by default `cache_dir()`.
+        progress: called after each step of a recovery.
 
     Raises:
         CompressionError, ModelError: as `energyaware.variants.load.load_variant`.
+        CacheError: the cache cannot be written.
     """
-
-    def calibration(tokenizer: Any) -> tuple[Batch, ...]:
-        return packed_batches(_tokens(tokenizer, dataset.train))
-
-    def probe(tokenizer: Any) -> Batch:
-        (batch,) = packed_batches(_tokens(tokenizer, dataset.test), length=PROBE_TOKENS, batch_size=PROBE_ROWS, limit=1)
-        return batch
-
+    recovered = None
+    if parse_pruning(variant.pruning).recovered:
+        recovered = ensure_recovered(prepared, variant, dataset, cache or cache_dir(), device, progress).source
     return load_variant(
-        prepared.source, variant, device, revision=prepared.revision, calibration=calibration, probe=probe
+        prepared.source,
+        variant,
+        device,
+        revision=prepared.revision,
+        calibration=partial(calibration_batches, dataset),
+        probe=partial(probe_batch, dataset),
+        recovered=recovered,
     )
-
-
-def _tokens(tokenizer: Any, examples: Sequence[Example]) -> Iterator[list[int]]:
-    for example in examples:
-        parts = (example.text, example.question, example.label)
-        yield list(tokenizer(" ".join(part for part in parts if part))["input_ids"])

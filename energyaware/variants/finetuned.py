@@ -43,7 +43,10 @@ from energyaware.training.finetune import (
     lora_deltas,
     save_adapter,
 )
+from energyaware.variants.calibration import calibration_batches
 from energyaware.variants.embedded import FACTS_FILE, encode_for_training, ensure_trained
+from energyaware.variants.grid import parse_pruning
+from energyaware.variants.load import prune
 from energyaware.variants.phases import position_limit
 from energyaware.variants.prepare import PreparedModel, prepare
 from energyaware.variants.tuned import METHODS, SETTINGS
@@ -74,6 +77,7 @@ class FinetuneJob:
         lora: of the adapters; not used by `full`.
         examples: most training examples; None takes all.
         validated: most validation examples.
+        pruning: what the base is pruned by before `full` trains it; its zeros are kept. See `parse_pruning`.
     """
 
     name: str
@@ -85,6 +89,7 @@ class FinetuneJob:
     lora: LoraSettings = field(default_factory=LoraSettings)
     examples: int | None = None
     validated: int = 400
+    pruning: str = "dense"
 
     @property
     def key(self) -> str:
@@ -100,6 +105,8 @@ class FinetuneJob:
             "lora": asdict(self.lora) if self.method == "lora" else None,
             "examples": self.examples,
         }
+        if self.pruning != "dense":  # left out else, so that what was cached before is still found
+            identity["pruning"] = self.pruning
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -152,22 +159,30 @@ def open_finetuning(job: FinetuneJob, device: str = "cpu", progress: Progress = 
     A base that was pruned keeps its zeros: after every step where all weights are trained, at the merge with adapters.
 
     Raises:
-        ModelError: an unknown setting, a base that cannot be loaded, a dataset without a validation split.
-        CompressionError: the base cannot be quantized.
+        ModelError: an unknown setting, adapters over a base that is to be pruned first, a base that cannot be loaded, a
+            dataset without a validation split.
+        CompressionError: the base cannot be pruned or quantized.
         TaskError: the dataset does not fit the tokenizer.
     """
     if (job.method, job.precision) not in SETTINGS:
         known = ", ".join(f"{method} {precision}" for method, precision in SETTINGS)
         raise ModelError(f"{job.method} {job.precision} is no setting of fine-tuning", f"known: {known}")
+    if job.pruning != "dense" and job.method != "full":
+        raise ModelError(f"{job.method} does not prune its base first", "prune and train in full, or prune the result")
     model = load_model(job.base.source, dtype=torch.float32, revision=job.base.revision)
     tokenizer = load_tokenizer(job.base.source, revision=job.base.revision)
+    notes = []
+    if job.pruning != "dense":
+        pruning = parse_pruning(job.pruning)
+        batches = None if pruning.method == "magnitude" else calibration_batches(job.dataset, tokenizer)
+        notes += prune(model, pruning, batches)
     task = fit_task(find_task(job.dataset.task), job.dataset, tokenizer)
     limit = min(MAX_TOKENS, position_limit(model) or MAX_TOKENS)
     train = encode_for_training(task, tokenizer, job.dataset.train[: job.examples], limit)
     validation = encode_for_training(task, tokenizer, job.dataset.validation[: job.validated], limit)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     masks = pruned_masks(model)
-    notes = [f"fine-tuned on {len(train)} examples for {job.settings.epochs} epochs"]
+    notes += [f"fine-tuned on {len(train)} examples for {job.settings.epochs} epochs"]
     if masks:
         notes.append("zeros of the pruned base kept" + (" by the merge" if job.method == "lora" else ""))
     after_step: Callable[[], None] | None = None

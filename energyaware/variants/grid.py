@@ -22,7 +22,10 @@ CALIBRATED = ("wanda", "sparsegpt")
 _MASKS = ("magnitude", *CALIBRATED)
 _STRUCTURES = ("width", "heads", "depth")
 
-_EXAMPLES = "dense, magnitude-50, 2of4, wanda-50, sparsegpt-4of8, width-50, heads-50, depth-50"
+RECOVERED = "-recovered"
+"""Ends the name of a pruning after which the model is trained again, its zeros kept."""
+
+_EXAMPLES = "dense, magnitude-50, 2of4, wanda-50, sparsegpt-4of8, width-50, heads-50, depth-50, depth-50-recovered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,49 +36,57 @@ class Pruning:
         method: `dense`, `magnitude`, `wanda`, `sparsegpt`, `width`, `heads` or `depth`.
         percent: share that goes, where the name gives one.
         pattern: (n, m) of an N:M pattern: n kept of every m.
+        recovered: whether the pruned model was trained again.
     """
 
     method: str
     percent: int | None = None
     pattern: tuple[int, int] | None = None
+    recovered: bool = False
 
     @property
     def name(self) -> str:
         """The short name, as in ids: magnitude is left out before a pattern."""
         if self.pattern is not None:
             joined = "{}of{}".format(*self.pattern)
-            return joined if self.method == "magnitude" else f"{self.method}-{joined}"
-        return self.method if self.percent is None else f"{self.method}-{self.percent}"
+            name = joined if self.method == "magnitude" else f"{self.method}-{joined}"
+        else:
+            name = self.method if self.percent is None else f"{self.method}-{self.percent}"
+        return f"{name}{RECOVERED}" if self.recovered else name
 
     @property
     def title(self) -> str:
-        """What tables show: `2:4`, `50 %`, `depth 50 %`, `dense`."""
+        """What tables show: `2:4`, `50 %`, `depth 50 %, recovered`, `dense`."""
         if self.method == "dense":
             return "dense"
         amount = "{}:{}".format(*self.pattern) if self.pattern is not None else f"{self.percent} %"
-        return amount if self.method == "magnitude" else f"{self.method} {amount}"
+        title = amount if self.method == "magnitude" else f"{self.method} {amount}"
+        return f"{title}, recovered" if self.recovered else title
 
 
 def parse_pruning(name: str) -> Pruning:
-    """Take a pruning's name apart: `dense`, `wanda-50`, `2of4` (the same as `magnitude-2of4`), `depth-50`, and so on.
+    """Take a pruning's name apart: `dense`, `wanda-50`, `2of4` (the same as `magnitude-2of4`), `depth-50`, and so on,
+    each but `dense` also with `-recovered` behind it.
 
     Raises:
         CompressionError: unknown method, a share outside 1 to 99 percent, or a pattern without 0 < n < m.
     """
     if name == "dense":
         return Pruning("dense")
-    found = re.fullmatch(r"(?:([a-z]+)-)?(?:(\d+)of(\d+)|(\d+))", name, flags=re.ASCII)
+    plain = name.removesuffix(RECOVERED)
+    recovered = plain != name
+    found = re.fullmatch(r"(?:([a-z]+)-)?(?:(\d+)of(\d+)|(\d+))", plain, flags=re.ASCII)
     if found is None:
         raise CompressionError(f"unknown pruning {name!r}", f"use a name such as: {_EXAMPLES}")
     method, n, m, percent = found.groups()
     if percent is not None and method in (*_MASKS, *_STRUCTURES):
         if not 0 < int(percent) < 100:
             raise CompressionError(f"pruning {name!r} takes {percent} % away", "give a whole percentage from 1 to 99")
-        return Pruning(method, percent=int(percent))
+        return Pruning(method, percent=int(percent), recovered=recovered)
     if n is not None and method in (None, *_MASKS):
         if not 0 < int(n) < int(m):
             raise CompressionError(f"pruning {name!r} is not a pattern with 0 < n < m", "use 2of4 or 4of8")
-        return Pruning(method or "magnitude", pattern=(int(n), int(m)))
+        return Pruning(method or "magnitude", pattern=(int(n), int(m)), recovered=recovered)
     raise CompressionError(f"unknown pruning {name!r}", f"use a name such as: {_EXAMPLES}")
 
 
@@ -99,6 +110,27 @@ def make_variant(model: str, precision: str = "fp32", pruning: str = "dense") ->
     return Variant(model, precision, parse_pruning(pruning).name)
 
 
+def parse_compression(name: str) -> tuple[str, str]:
+    """Precision and pruning of a compression's name, the part of a variant's id behind its model: `bf16-2of4`.
+
+    Raises:
+        CompressionError: unknown precision or pruning.
+    """
+    precision, dash, pruning = name.partition("-")
+    variant = make_variant("", precision, pruning if dash else "dense")
+    return variant.precision, variant.pruning
+
+
+def chosen_grid(models: Iterable[str], compressions: Iterable[str]) -> tuple[Variant, ...]:
+    """Each of `compressions` (`fp32`, `bf16-2of4`, …) of each model, each once.
+
+    Raises:
+        CompressionError: unknown precision or pruning.
+    """
+    chosen = dict.fromkeys(map(parse_compression, compressions))
+    return tuple(make_variant(model, *names) for model in models for names in chosen)
+
+
 def quick_grid(models: Iterable[str]) -> tuple[Variant, ...]:
     """The nine variants of each model that touch every kind of compression within minutes on two cores."""
     return tuple(make_variant(model, precision, pruning) for model in models for precision, pruning in _QUICK)
@@ -107,13 +139,14 @@ def quick_grid(models: Iterable[str]) -> tuple[Variant, ...]:
 def full_grid(models: Iterable[str]) -> tuple[Variant, ...]:
     """The variants worth comparing of each model, without those that only repeat what another shows.
 
-    Every precision dense; every pruning in fp32, where its effect is seen alone, and in bf16, which runs it best; and
-    for fp16, int8 and nf4 the four prunings that people deploy beside them.
+    Every precision dense; every pruning in fp32, where its effect is seen alone, and in bf16, which runs it best, two
+    of them also with the training that makes up for it; and for fp16, int8 and nf4 the four prunings that people deploy
+    beside them.
     """
     grid = dict.fromkeys(
         (
             *((precision, "dense") for precision in PRECISIONS),
-            *((precision, pruning) for precision in ("fp32", "bf16") for pruning in _PRUNINGS),
+            *((precision, pruning) for precision in ("fp32", "bf16") for pruning in (*_PRUNINGS, *_RECOVERED)),
             *((precision, pruning) for precision in ("fp16", "int8", "nf4") for pruning in _DEPLOYED),
         )
     )
@@ -125,6 +158,7 @@ _PRUNINGS = (
     *(f"{method}-{pattern}" for pattern in ("2of4", "4of8") for method in _MASKS),
     *(f"{method}-50" for method in _STRUCTURES),
 )
+_RECOVERED = (f"2of4{RECOVERED}", f"depth-67{RECOVERED}")
 _DEPLOYED = ("2of4", "sparsegpt-2of4", "width-50", "depth-50")
 
 _QUICK = (

@@ -29,6 +29,7 @@ from energyaware.compression.semi_structured import pack_semi_structured
 from energyaware.compression.shrink import drop_heads, shrink_width
 from energyaware.compression.structured import drop_layers
 from energyaware.errors import CompressionError
+from energyaware.models.fingerprint import weights_fingerprint
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.records import Variant
 from energyaware.variants.grid import CALIBRATED, PRECISIONS, Pruning, parse_pruning
@@ -56,6 +57,7 @@ class LoadedVariant:
             there where a probe was given.
         notes: what a reader must know (`conv1d→linear`, `zeros run dense (masked)`).
         parameters: how many there are, tied ones once; structured pruning lowers it, masks and quantization do not.
+        weights: fingerprint of the recovered weights; None where the weights are the dense model's, pruned or not.
     """
 
     model: Any
@@ -66,6 +68,7 @@ class LoadedVariant:
     proof: Proof
     notes: tuple[str, ...]
     parameters: int
+    weights: str | None = None
 
 
 def load_variant(
@@ -78,6 +81,7 @@ def load_variant(
     probe: Probe | None = None,
     int8_threshold: float | None = None,
     double_quant: bool | None = None,
+    recovered: str | Path | None = None,
 ) -> LoadedVariant:
     """Load one variant.
 
@@ -97,10 +101,11 @@ def load_variant(
         probe: inputs on which the variant's logits are compared with the fp32 dense model's.
         int8_threshold: replaces the outlier threshold of the precision's name, see `quantization_config`.
         double_quant: replaces the precision's own choice for the scales of nf4 and fp4.
+        recovered: folder of the pruned model that was trained again; needed by names that end in `-recovered`.
 
     Raises:
         CompressionError: unknown name, a compression that does not fit the model, one that changed nothing, or one
-            that needs calibration data and has none.
+            that needs calibration data or recovered weights and has none.
         ModelError: the model cannot be loaded.
     """
     if variant.precision not in PRECISIONS:
@@ -111,19 +116,28 @@ def load_variant(
             f"{pruning.name} needs calibration data and got none",
             "pass calibration=… (batches of training tokens), or choose a magnitude pruning",
         )
+    if pruning.recovered and recovered is None:
+        raise CompressionError(
+            f"{pruning.name} needs weights that were trained again after the pruning",
+            "load it with energyaware.variants.calibrated.load_prepared, which trains them",
+        )
     model = load_model(model_dir, dtype=torch.float32, revision=revision)
     tokenizer = load_tokenizer(model_dir, revision=revision)
     batch = probe(tokenizer) if callable(probe) else probe
-    limit = position_limit(model)
     if batch is not None:
-        batch = _cut(batch, limit)
+        batch = _cut(batch, position_limit(model))
     reference = None if batch is None else _logits(model, batch)
     before = snapshot(model)
     notes: list[str] = []
-    if pruning.method != "dense":
+    if pruning.recovered and recovered is not None:
+        model = load_model(recovered, dtype=torch.float32)
+        notes.append("trained again after pruning (recovered)")
+        if pruning.method in _MASKING and pruning.pattern is None:
+            notes.append(_MASKED)
+        _require_pruned(model, before, pruning)
+    elif pruning.method != "dense":
         batches = calibration(tokenizer) if callable(calibration) and pruning.method != "magnitude" else calibration
-        fitting = None if batches is None or callable(batches) else [_cut(item, limit) for item in batches]
-        notes += _prune(model, pruning, before, fitting)
+        notes += prune(model, pruning, None if callable(batches) else batches)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if variant.precision in QUANTIZED:
         weight_dtype = SCHEMES[variant.precision].stored
@@ -152,10 +166,26 @@ def load_variant(
         proof=proof,
         notes=tuple(notes),
         parameters=parameters,
+        weights=weights_fingerprint(Path(recovered)) if pruning.recovered and recovered is not None else None,
     )
 
 
-def _prune(model: Any, pruning: Pruning, before: Snapshot, calibration: Iterable[Batch] | None) -> list[str]:
+def prune(model: Any, pruning: Pruning, calibration: Iterable[Batch] | None) -> list[str]:
+    """Prune a dense fp32 model in place, as `load_variant` does.
+
+    Args:
+        calibration: see `load_variant`.
+
+    Returns:
+        what a reader must know.
+
+    Raises:
+        CompressionError: the pruning does not fit the model, changed nothing, or needs data and has none.
+    """
+    before = snapshot(model)
+    if calibration is not None:
+        limit = position_limit(model)
+        calibration = [_cut(item, limit) for item in calibration]
     amount = pruning.pattern if pruning.pattern is not None else _share(pruning)
     notes = []
     match pruning.method:
@@ -178,9 +208,13 @@ def _prune(model: Any, pruning: Pruning, before: Snapshot, calibration: Iterable
         notes.append("chosen by calibration" if calibration is not None else "chosen without data")
     elif pruning.pattern is None:
         notes.append(_MASKED)
+    _require_pruned(model, before, pruning)
+    return notes
+
+
+def _require_pruned(model: Any, before: Snapshot, pruning: Pruning) -> None:
     after = snapshot(model)
     require_change(prove(before, after, weight_bytes(model)), after, pruning.name)
-    return notes
 
 
 def _sparse_kernels(model: Any, pattern: tuple[int, int], device: str) -> str:
@@ -194,6 +228,7 @@ def _sparse_kernels(model: Any, pattern: tuple[int, int], device: str) -> str:
 
 
 _MASKED = "zeros run dense (masked)"
+_MASKING = ("magnitude", *CALIBRATED)
 
 
 def _share(pruning: Pruning) -> float:

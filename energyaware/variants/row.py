@@ -42,7 +42,8 @@ def plan_layout(model: Any, seed: str) -> LayoutPlan:
 
 def row_facts(loaded: LoadedVariant, prepared: PreparedModel, dataset: Dataset, device: str) -> dict[str, Any]:
     """What `energy.record` should be told about a variant, whatever it is metered on: conditions and notes."""
-    weights = {"weights": prepared.fingerprint} if prepared.fingerprint else {}
+    fingerprint = loaded.weights or prepared.fingerprint
+    weights = {"weights": fingerprint} if fingerprint else {}
     other_dtype = loaded.compute_dtype != loaded.weight_dtype
     return {
         "variant": loaded.variant,

@@ -71,6 +71,8 @@ def test_the_quick_suite_leaves_lengths_and_written_answers_out_and_says_why(run
     ("arguments", "expected"),
     [
         (["--energy-models=mini-gtp2"], "unknown model 'mini-gtp2'"),
+        (["--energy-compressions=fp32,bf61"], "unknown precision 'bf61'"),
+        (["--energy-compressions=fp32-depth"], "unknown pruning 'depth'"),
         (["--energy-data=nowhere.csv"], "nowhere.csv"),
         (["--energy-data={data}:text=bdy"], "bdy"),
     ],

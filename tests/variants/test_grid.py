@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyaware.errors import CompressionError
-from energyaware.variants.grid import PRECISIONS, full_grid, make_variant, parse_pruning, pruning_title, quick_grid
+from energyaware.variants.grid import (
+    PRECISIONS,
+    chosen_grid,
+    full_grid,
+    make_variant,
+    parse_pruning,
+    pruning_title,
+    quick_grid,
+)
 
 
 def test_quick_grid_is_nine_variants_per_model():
@@ -80,6 +88,35 @@ def test_patterns_round_trip_without_forbidden_characters(n, extra, method):
     assert not set("%:/ ") & set(pruning.name)
 
 
+@pytest.mark.parametrize("plain", ["depth-67", "2of4", "wanda-50", "sparsegpt-4of8"])
+def test_every_pruning_can_be_recovered(plain):
+    pruning = parse_pruning(f"{plain}-recovered")
+    assert (pruning.recovered, pruning.name) == (True, f"{plain}-recovered")
+    assert pruning.title == f"{parse_pruning(plain).title}, recovered"
+    assert make_variant("m", "bf16", f"magnitude-{plain}-recovered" if plain == "2of4" else pruning.name).id == (
+        f"m-bf16-{plain}-recovered"
+    )
+
+
+@pytest.mark.parametrize("name", ["dense-recovered", "-recovered", "recovered", "depth-67-recovered-recovered"])
+def test_what_was_not_pruned_cannot_be_recovered(name):
+    with pytest.raises(CompressionError, match="unknown pruning"):
+        parse_pruning(name)
+
+
+def test_chosen_compressions_replace_the_grid_and_come_once():
+    names = ["fp32", "bf16-2of4", "fp32", "bf16-magnitude-2of4", "nf4-depth-67-recovered"]
+    assert [variant.id for variant in chosen_grid(["a", "b"], names)] == [
+        "a-fp32", "a-bf16-2of4", "a-nf4-depth-67-recovered", "b-fp32", "b-bf16-2of4", "b-nf4-depth-67-recovered",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["", "2of4", "fp8", "fp32-", "fp32-3of2", "fp32 -2of4", "depth-50-fp32"])
+def test_unknown_compressions_are_refused(name):
+    with pytest.raises(CompressionError):
+        chosen_grid(["a"], [name])
+
+
 def test_unknown_precision_is_refused_with_the_valid_ones():
     with pytest.raises(CompressionError, match="fp32, bf16, fp16, int8, nf4, fp4"):
         make_variant("m", "fp8")
@@ -100,12 +137,14 @@ def test_the_full_grid_holds_the_quick_one_every_precision_and_every_pruning():
         "dense",
         *(f"{method}-50" for method in ("magnitude", "wanda", "sparsegpt", "width", "heads", "depth")),
         *(f"{method}{pattern}" for method in ("", "wanda-", "sparsegpt-") for pattern in ("2of4", "4of8")),
+        "2of4-recovered",
+        "depth-67-recovered",
     }
     assert {variant.pruning for variant in full if variant.precision == "nf4"} == {
         "dense", "2of4", "sparsegpt-2of4", "width-50", "depth-50",
     }  # fmt: skip
-    assert len({variant.id for variant in full}) == len(full) == 46
-    assert len(full_grid(["a", "b"])) == 92
+    assert len({variant.id for variant in full}) == len(full) == 50
+    assert len(full_grid(["a", "b"])) == 100
 
 
 def test_quantized_precisions_are_those_of_the_compression_package():
