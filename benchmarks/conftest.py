@@ -20,6 +20,8 @@ from energyaware.records import Variant
 
 if TYPE_CHECKING:
     from energyaware.models.catalogue import ModelSpec
+    from energyaware.variants.load import LoadedVariant
+    from energyaware.variants.offered import Compress
     from energyaware.variants.phases import PhaseWorkload
     from energyaware.variants.prepare import PreparedModel
     from energyaware.variants.row import LayoutPlan
@@ -50,6 +52,17 @@ def models_of(config: pytest.Config) -> Mapping[str, ModelSpec]:
     return config.stash[MODELS]
 
 
+def offered_to(config: pytest.Config) -> Mapping[str, Compress]:
+    """Compressions of plugins, by name.
+
+    Raises:
+        CompressionError: a name that cannot be taken.
+    """
+    from energyaware.variants.offered import gather
+
+    return gather(config.hook.pytest_energy_compressions(config=config))
+
+
 def variants_of(config: pytest.Config) -> tuple[Variant, ...]:
     """The compressions asked for, else the grid of the suite, over the models asked for.
 
@@ -59,7 +72,7 @@ def variants_of(config: pytest.Config) -> tuple[Variant, ...]:
     from energyaware.variants.grid import chosen_grid, full_grid, quick_grid
 
     if config_of(config).compressions:
-        return chosen_grid(models_of(config), config_of(config).compressions)
+        return chosen_grid(models_of(config), config_of(config).compressions, offered_to(config))
     grid = full_grid if config_of(config).suite == "full" else quick_grid
     return grid(models_of(config))
 
@@ -173,6 +186,17 @@ def prepared(
     return by_name
 
 
+@pytest.fixture(scope="session")
+def load(
+    pytestconfig: pytest.Config, energy_progress: Progress, device: str
+) -> Callable[[PreparedModel, Variant, Dataset], LoadedVariant]:
+    """Load a variant of a prepared model with what a dataset has to give, see `load_prepared`."""
+    from energyaware.variants.calibrated import load_prepared
+
+    offered = offered_to(pytestconfig)
+    return functools.partial(load_prepared, device=device, progress=energy_progress, offered=offered)
+
+
 @pytest.fixture
 def collected_garbage() -> Iterator[None]:
     """Free one variant before the next is loaded: models hold reference cycles."""
@@ -202,18 +226,17 @@ def load_phase_row(
     prepared: Callable[[str], PreparedModel],
     dataset: Dataset,
     device: str,
-    energy_progress: Progress,
+    load: Callable[[PreparedModel, Variant, Dataset], LoadedVariant],
     collected_garbage: None,  # noqa: ARG001 - collects after the row let go of its model
 ) -> Callable[[Variant, int], PhaseRow]:
     """A function (variant, batch size) → the variant, loaded, with prompts of exactly `INPUT_TOKENS` tokens."""
     from energyaware.data.features import mean_features
-    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.phases import phase_workload, position_limit
     from energyaware.variants.row import plan_layout, product_dtypes, row_facts
 
-    def load(variant: Variant, batch_size: int) -> PhaseRow:
+    def make(variant: Variant, batch_size: int) -> PhaseRow:
         model = prepared(variant.model)
-        loaded = load_prepared(model, variant, dataset, device, progress=energy_progress)
+        loaded = load(model, variant, dataset)
         limit = position_limit(loaded.model)
         if limit is not None and limit < INPUT_TOKENS + NEW_TOKENS:
             pytest.skip(f"{variant.model} has {limit} positions, the phases need {INPUT_TOKENS + NEW_TOKENS}")
@@ -234,4 +257,4 @@ def load_phase_row(
         facts["requests"] = workload.requests
         return PhaseRow(workload, plan_layout(loaded.model, variant.id), facts, product_dtypes(loaded))
 
-    return load
+    return make

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from energyaware.examples import Dataset
-from energyaware.progress import Progress
 from energyaware.records import Variant
 
 if TYPE_CHECKING:
+    from energyaware.variants.load import LoadedVariant
     from energyaware.variants.prepare import PreparedModel
 
 BATCH_SIZE = 16
@@ -25,19 +25,18 @@ def test_rca(
     prepared: Callable[[str], PreparedModel],
     dataset: Dataset,
     device: str,
-    energy_progress: Progress,
+    load: Callable[[PreparedModel, Variant, Dataset], LoadedVariant],
 ) -> None:
     """One request is one ticket in, one cause out; a round answers a batch of them in one forward pass."""
     from energyaware.data.features import mean_features
     from energyaware.tasks import rca
     from energyaware.tasks.encoding import middle_examples, prompt_lengths
     from energyaware.tasks.trivial import trivial_accuracy
-    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
     from energyaware.work.counters import count
 
     model = prepared(variant.model)
-    loaded = load_prepared(model, variant, dataset, device, progress=energy_progress)
+    loaded = load(model, variant, dataset)
     task = rca.rca_for(dataset, loaded.tokenizer)
     size = min(BATCH_SIZE, len(dataset.test))
     work = rca.workload(loaded.model, loaded.tokenizer, task, dataset.test, size)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from energyaware.examples import Dataset, Example
-from energyaware.progress import Progress
 from energyaware.pytest_plugin import config_of
 from energyaware.records import Variant
 
@@ -122,14 +121,13 @@ def row(
     prepared: Callable[[str], PreparedModel],
     dataset: Dataset,
     device: str,
-    energy_progress: Progress,
+    load: Callable[[PreparedModel, Variant, Dataset], LoadedVariant],
 ) -> Iterator[Row]:
     """The variant, loaded once for all its lengths."""
-    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
 
     model = prepared(length_variant.model)
-    loaded = load_prepared(model, length_variant, dataset, device, progress=energy_progress)
+    loaded = load(model, length_variant, dataset)
     yield Row(loaded, plan_layout(loaded.model, length_variant.id), row_facts(loaded, model, dataset, device))
     del loaded
     gc.collect()  # models hold reference cycles

@@ -12,6 +12,7 @@ from energyaware.pytest_plugin import config_of
 from energyaware.records import Variant
 
 if TYPE_CHECKING:
+    from energyaware.variants.load import LoadedVariant
     from energyaware.variants.prepare import PreparedModel
 
 BATCH_SIZE = 16
@@ -21,10 +22,10 @@ TASKS = ("response", "generation", "qa", "summarization")
 def task_variants_of(config: pytest.Config) -> tuple[Variant, ...]:
     """The variants that write answers: none in the quick suite, which stays with root causes, as recovered ones do."""
     from benchmarks.conftest import variants_of
-    from energyaware.variants.grid import parse_pruning
+    from energyaware.variants.grid import RECOVERED
 
     variants = variants_of(config) if config_of(config).suite == "full" else ()
-    return tuple(variant for variant in variants if not parse_pruning(variant.pruning).recovered)
+    return tuple(variant for variant in variants if not variant.pruning.endswith(RECOVERED))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -48,6 +49,7 @@ def test_task(
     prepared_for_tasks: Callable[[str], PreparedModel],
     task_datasets: Mapping[str, Dataset],
     device: str,
+    load: Callable[[PreparedModel, Variant, Dataset], LoadedVariant],
 ) -> None:
     """One request is one prompt in, one answer out at its natural length; a round answers a batch of them."""
     from energyaware.data.features import mean_features
@@ -57,13 +59,12 @@ def test_task(
     from energyaware.tasks.registry import find_task
     from energyaware.tasks.trivial import trivial_quality
     from energyaware.tasks.workload import make_workload
-    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
     from energyaware.work.counters import count
 
     dataset = task_datasets[task_name]
     model = prepared_for_tasks(task_variant.model)
-    loaded = load_prepared(model, task_variant, dataset, device)
+    loaded = load(model, task_variant, dataset)
     task = fit_task(find_task(task_name), dataset, loaded.tokenizer)
     size = min(BATCH_SIZE, len(dataset.test))
     work = make_workload(loaded.model, loaded.tokenizer, task, dataset.test, size)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from energyaware.models.catalogue import ModelSpec
     from energyaware.ranking.score import Ranking
     from energyaware.tasks.base import Task
+    from energyaware.variants.offered import Compress
 
 
 def pytest_energy_meters(config: pytest.Config) -> Mapping[str, MeterFactory]:  # type: ignore[empty-body]
@@ -25,6 +26,12 @@ def pytest_energy_models(config: pytest.Config) -> Mapping[str, ModelSpec]:  # t
     """Offer models by name: `--energy-models=NAME` then finds them beside those of the catalogue.
 
     See `energyaware.models.catalogue.ModelSpec`; a local directory needs `path`, a hub model `hub_id`.
+    """
+
+
+def pytest_energy_compressions(config: pytest.Config) -> Mapping[str, Compress]:  # type: ignore[empty-body]
+    """Offer compressions by name: `--energy-compressions=fp32-NAME` then calls the function on the dense fp32 model,
+    before it is cast or quantized; see docs/own_compression.md.
     """
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from energyaware.examples import Dataset
 from energyaware.paths import cache_dir
@@ -12,6 +14,7 @@ from energyaware.records import Variant
 from energyaware.variants.calibration import calibration_batches, probe_batch
 from energyaware.variants.grid import parse_pruning
 from energyaware.variants.load import LoadedVariant, load_variant
+from energyaware.variants.offered import Compress
 from energyaware.variants.prepare import PreparedModel
 from energyaware.variants.recovered import ensure_recovered
 
@@ -23,6 +26,7 @@ def load_prepared(
     device: str = "cpu",
     cache: Path | None = None,
     progress: Progress = silent,
+    offered: Mapping[str, Compress] = MappingProxyType({}),
 ) -> LoadedVariant:
     """Load one variant, calibrated on the training split and compared with the fp32 dense model on the test split.
 
@@ -32,13 +36,14 @@ def load_prepared(
     Args:
         cache: where recovered models are kept; by default `cache_dir()`.
         progress: called after each step of a recovery.
+        offered: compressions of other plugins, by name.
 
     Raises:
         CompressionError, ModelError: as `energyaware.variants.load.load_variant`.
         CacheError: the cache cannot be written.
     """
     recovered = None
-    if parse_pruning(variant.pruning).recovered:
+    if parse_pruning(variant.pruning, offered).recovered:
         recovered = ensure_recovered(prepared, variant, dataset, cache or cache_dir(), device, progress).source
     return load_variant(
         prepared.source,
@@ -48,4 +53,5 @@ def load_prepared(
         calibration=partial(calibration_batches, dataset),
         probe=partial(probe_batch, dataset),
         recovered=recovered,
+        offered=offered,
     )

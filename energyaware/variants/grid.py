@@ -6,7 +6,7 @@ Ids hold no `%` and no `:`, so they work in `-k` expressions and file names; tit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from energyaware.errors import CompressionError
@@ -22,6 +22,9 @@ CALIBRATED = ("wanda", "sparsegpt")
 _MASKS = ("magnitude", *CALIBRATED)
 _STRUCTURES = ("width", "heads", "depth")
 
+METHODS = ("dense", *_MASKS, *_STRUCTURES)
+"""Ways of pruning that are built in."""
+
 RECOVERED = "-recovered"
 """Ends the name of a pruning after which the model is trained again, its zeros kept."""
 
@@ -33,7 +36,7 @@ class Pruning:
     """A pruning's name, taken apart.
 
     Attributes:
-        method: `dense`, `magnitude`, `wanda`, `sparsegpt`, `width`, `heads` or `depth`.
+        method: one of `METHODS`, or the name of another plugin's compression.
         percent: share that goes, where the name gives one.
         pattern: (n, m) of an N:M pattern: n kept of every m.
         recovered: whether the pruned model was trained again.
@@ -57,27 +60,32 @@ class Pruning:
     @property
     def title(self) -> str:
         """What tables show: `2:4`, `50 %`, `depth 50 %, recovered`, `dense`."""
-        if self.method == "dense":
-            return "dense"
+        if self.percent is None and self.pattern is None:
+            return self.method
         amount = "{}:{}".format(*self.pattern) if self.pattern is not None else f"{self.percent} %"
         title = amount if self.method == "magnitude" else f"{self.method} {amount}"
         return f"{title}, recovered" if self.recovered else title
 
 
-def parse_pruning(name: str) -> Pruning:
+def parse_pruning(name: str, offered: Collection[str] = ()) -> Pruning:
     """Take a pruning's name apart: `dense`, `wanda-50`, `2of4` (the same as `magnitude-2of4`), `depth-50`, and so on,
     each but `dense` also with `-recovered` behind it.
+
+    Args:
+        offered: names of other plugins' compressions.
 
     Raises:
         CompressionError: unknown method, a share outside 1 to 99 percent, or a pattern without 0 < n < m.
     """
     if name == "dense":
         return Pruning("dense")
+    if name in offered:
+        return Pruning(name)
     plain = name.removesuffix(RECOVERED)
     recovered = plain != name
     found = re.fullmatch(r"(?:([a-z]+)-)?(?:(\d+)of(\d+)|(\d+))", plain, flags=re.ASCII)
     if found is None:
-        raise CompressionError(f"unknown pruning {name!r}", f"use a name such as: {_EXAMPLES}")
+        raise CompressionError(f"unknown pruning {name!r}", _known(offered))
     method, n, m, percent = found.groups()
     if percent is not None and method in (*_MASKS, *_STRUCTURES):
         if not 0 < int(percent) < 100:
@@ -87,7 +95,11 @@ def parse_pruning(name: str) -> Pruning:
         if not 0 < int(n) < int(m):
             raise CompressionError(f"pruning {name!r} is not a pattern with 0 < n < m", "use 2of4 or 4of8")
         return Pruning(method or "magnitude", pattern=(int(n), int(m)), recovered=recovered)
-    raise CompressionError(f"unknown pruning {name!r}", f"use a name such as: {_EXAMPLES}")
+    raise CompressionError(f"unknown pruning {name!r}", _known(offered))
+
+
+def _known(offered: Collection[str]) -> str:
+    return f"use a name such as: {', '.join((_EXAMPLES, *offered))}"
 
 
 def pruning_title(name: str) -> str:
@@ -99,36 +111,44 @@ def pruning_title(name: str) -> str:
     return parse_pruning(name).title
 
 
-def make_variant(model: str, precision: str = "fp32", pruning: str = "dense") -> Variant:
+def make_variant(model: str, precision: str = "fp32", pruning: str = "dense", offered: Collection[str] = ()) -> Variant:
     """A variant with checked and shortened names, so that one variant has one id.
+
+    Args:
+        offered: see `parse_pruning`.
 
     Raises:
         CompressionError: unknown precision or pruning.
     """
     if precision not in PRECISIONS:
         raise CompressionError(f"unknown precision {precision!r}", f"use one of: {', '.join(PRECISIONS)}")
-    return Variant(model, precision, parse_pruning(pruning).name)
+    return Variant(model, precision, parse_pruning(pruning, offered).name)
 
 
-def parse_compression(name: str) -> tuple[str, str]:
+def parse_compression(name: str, offered: Collection[str] = ()) -> tuple[str, str]:
     """Precision and pruning of a compression's name, the part of a variant's id behind its model: `bf16-2of4`.
 
     Raises:
         CompressionError: unknown precision or pruning.
     """
     precision, dash, pruning = name.partition("-")
-    variant = make_variant("", precision, pruning if dash else "dense")
+    variant = make_variant("", precision, pruning if dash else "dense", offered)
     return variant.precision, variant.pruning
 
 
-def chosen_grid(models: Iterable[str], compressions: Iterable[str]) -> tuple[Variant, ...]:
+def chosen_grid(
+    models: Iterable[str], compressions: Iterable[str], offered: Collection[str] = ()
+) -> tuple[Variant, ...]:
     """Each of `compressions` (`fp32`, `bf16-2of4`, …) of each model, each once.
+
+    Args:
+        offered: see `parse_pruning`.
 
     Raises:
         CompressionError: unknown precision or pruning.
     """
-    chosen = dict.fromkeys(map(parse_compression, compressions))
-    return tuple(make_variant(model, *names) for model in models for names in chosen)
+    chosen = dict.fromkeys(parse_compression(name, offered) for name in compressions)
+    return tuple(Variant(model, *names) for model in models for names in chosen)
 
 
 def quick_grid(models: Iterable[str]) -> tuple[Variant, ...]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from energyaware.compression.calibration import Batch, model_inputs
-from energyaware.compression.linear import convert_to_linear
+from energyaware.compression.linear import convert_to_linear, linear_maps
 from energyaware.compression.proof import (
     DTYPE_NAMES,
     Proof,
@@ -33,6 +34,7 @@ from energyaware.models.fingerprint import weights_fingerprint
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.records import Variant
 from energyaware.variants.grid import CALIBRATED, PRECISIONS, Pruning, parse_pruning
+from energyaware.variants.offered import Compress
 from energyaware.variants.phases import position_limit
 from energyaware.work.storage import weight_bytes
 
@@ -82,6 +84,7 @@ def load_variant(
     int8_threshold: float | None = None,
     double_quant: bool | None = None,
     recovered: str | Path | None = None,
+    offered: Mapping[str, Compress] = MappingProxyType({}),
 ) -> LoadedVariant:
     """Load one variant.
 
@@ -102,6 +105,7 @@ def load_variant(
         int8_threshold: replaces the outlier threshold of the precision's name, see `quantization_config`.
         double_quant: replaces the precision's own choice for the scales of nf4 and fp4.
         recovered: folder of the pruned model that was trained again; needed by names that end in `-recovered`.
+        offered: compressions of other plugins, by name.
 
     Raises:
         CompressionError: unknown name, a compression that does not fit the model, one that changed nothing, or one
@@ -110,7 +114,7 @@ def load_variant(
     """
     if variant.precision not in PRECISIONS:
         raise CompressionError(f"unknown precision {variant.precision!r}", f"use one of: {', '.join(PRECISIONS)}")
-    pruning = parse_pruning(variant.pruning)
+    pruning = parse_pruning(variant.pruning, offered)
     if pruning.method in CALIBRATED and calibration is None:
         raise CompressionError(
             f"{pruning.name} needs calibration data and got none",
@@ -137,7 +141,11 @@ def load_variant(
         _require_pruned(model, before, pruning)
     elif pruning.method != "dense":
         batches = calibration(tokenizer) if callable(calibration) and pruning.method != "magnitude" else calibration
-        notes += prune(model, pruning, None if callable(batches) else batches)
+        given = None if callable(batches) else batches
+        if variant.pruning in offered:
+            notes += _compress(model, variant.pruning, offered[variant.pruning], given)
+        else:
+            notes += prune(model, pruning, given)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if variant.precision in QUANTIZED:
         weight_dtype = SCHEMES[variant.precision].stored
@@ -183,9 +191,7 @@ def prune(model: Any, pruning: Pruning, calibration: Iterable[Batch] | None) -> 
         CompressionError: the pruning does not fit the model, changed nothing, or needs data and has none.
     """
     before = snapshot(model)
-    if calibration is not None:
-        limit = position_limit(model)
-        calibration = [_cut(item, limit) for item in calibration]
+    calibration = None if calibration is None else _fitting(model, calibration)
     amount = pruning.pattern if pruning.pattern is not None else _share(pruning)
     notes = []
     match pruning.method:
@@ -210,6 +216,27 @@ def prune(model: Any, pruning: Pruning, calibration: Iterable[Batch] | None) -> 
         notes.append(_MASKED)
     _require_pruned(model, before, pruning)
     return notes
+
+
+def _compress(model: Any, name: str, compress: Compress, calibration: Iterable[Batch] | None) -> list[str]:
+    """Let another plugin change the model; it may change weights without making any of them zero."""
+    before = _checksums(model)
+    notes = list(compress(model, _fitting(model, calibration or ())) or ())
+    if _checksums(model) == before:
+        raise CompressionError(f"{name} changed no weight of the blocks", "mend the plugin that offers it")
+    return notes
+
+
+def _checksums(model: Any) -> list[tuple[str, tuple[int, ...], str, float]]:
+    return [
+        (item.name, tuple(item.weight.shape), str(item.weight.dtype), float(item.weight.double().square().sum()))
+        for item in linear_maps(model)
+    ]
+
+
+def _fitting(model: Any, calibration: Iterable[Batch]) -> list[Batch]:
+    limit = position_limit(model)
+    return [_cut(item, limit) for item in calibration]
 
 
 def _require_pruned(model: Any, before: Snapshot, pruning: Pruning) -> None:

@@ -249,3 +249,29 @@ def test_unknown_names_are_refused(saved, variant):
 def test_missing_folder_is_a_model_error(tmp_path):
     with pytest.raises(ModelError):
         load_variant(tmp_path / "absent", make_variant("mini"))
+
+
+def test_an_offered_compression_changes_the_model_before_the_cast(saved, calibration):
+    _, folder = saved
+    seen = []
+
+    def halve(model, batches):
+        assert model.dtype == torch.float32
+        seen.append([tuple(batch.shape) for batch in batches])
+        for linear_map in linear_maps(model):
+            linear_map.weight.mul_(0.5)
+        return ["halved"]
+
+    variant = Variant("mini", "bf16", "halve")
+    loaded = load_variant(folder, variant, calibration=calibration, offered={"halve": halve})
+    assert loaded.weight_dtype == "bf16"
+    assert "halved" in loaded.notes
+    assert seen == [[(2, 16), (2, 16)]]
+    dense = load_variant(folder, Variant("mini", "bf16"))
+    for one, other in zip(linear_maps(dense.model), linear_maps(loaded.model), strict=True):
+        torch.testing.assert_close(other.weight.float(), one.weight.float() / 2)
+
+
+def test_an_offered_compression_that_changes_nothing_is_an_error(saved):
+    with pytest.raises(CompressionError, match="idle changed no weight"):
+        load_variant(saved[1], Variant("mini", "fp32", "idle"), offered={"idle": lambda model, batches: None})
