@@ -16,6 +16,10 @@ MAX_TOKENS = 512
 """Longest sequence that an embedded model can read."""
 
 
+EMBEDDING_DEVIATION = 0.02
+"""Standard deviation of untrained embeddings, in every architecture."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Width and depth. Heads are 64 wide, the smallest that fused attention kernels like."""
@@ -205,8 +209,8 @@ def _t5(shape: Shape, vocab_size: int, tokens: dict[str, int]) -> Any:
     )
     with torch.no_grad():
         # T5 draws embeddings of standard deviation 1, which hundreds of steps of Adam would hardly move, and its head
-        # divides by the root of the width. Here both begin as in the decoders: embeddings of 0.02, logits undivided.
-        model.shared.weight.mul_(0.02)
+        # divides by the root of the width. Here both begin as in the decoders: small embeddings, logits undivided.
+        model.shared.weight.mul_(EMBEDDING_DEVIATION)
         model.decoder.final_layer_norm.weight.fill_(shape.hidden**0.5)
     return model
 

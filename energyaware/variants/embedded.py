@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from energyaware.errors import ModelError
 from energyaware.examples import Dataset, Example
 from energyaware.models.catalogue import ModelSpec
-from energyaware.models.embedded import MAX_TOKENS, SHAPES, build
+from energyaware.models.embedded import EMBEDDING_DEVIATION, MAX_TOKENS, SHAPES, build
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.models.tokenizer import extend_tokenizer, grow_tokenizer, require_single_tokens, train_tokenizer
 from energyaware.paths import writable_dir
@@ -285,7 +285,12 @@ def _resize(model: Any, tokenizer: Any) -> None:
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
+            known = model.get_input_embeddings().num_embeddings
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        # T5 draws embeddings of standard deviation 1, and has no such setting; see `energyaware.models.embedded`.
+        drawn = getattr(model.config, "initializer_range", 1.0)
+        with torch.no_grad():
+            model.get_input_embeddings().weight[known:].mul_(EMBEDDING_DEVIATION / drawn)
 
 
 def _ensure(job: _Job, cache: Path, progress: Progress) -> Path:
