@@ -58,7 +58,7 @@ def answer_loss(loaded) -> float:
     """Nats per answer of the validation split."""
     from energyaware.tasks.rca import evaluate
 
-    return evaluate(loaded.model, loaded.tokenizer, DATASET, DATASET.validation).mean_nll
+    return evaluate(loaded.model, loaded.tokenizer, DATASET, DATASET.validation, batch_size=16).mean_nll
 
 
 def test_a_shallow_model_is_trained_again_and_stays_shallow(load):
