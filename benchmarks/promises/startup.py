@@ -1,8 +1,8 @@
 """What the plugin and a measuring run add to pytest's start: `python -m benchmarks.promises.startup`.
 
 Interleaves runs of pytest over one trivial test, with and without, in random order, and prints the median difference in
-CPU seconds, which neighbours disturb less than wall time. The promise is 30 ms for the plugin; `--energy`, which opens a
-meter and reads CodeCarbon's tables, has none, but every launch of `energyaware compare` pays for it.
+CPU seconds, which neighbours disturb less than wall time. The promise is 30 ms for the plugin. `--energy`, which opens
+a meter and reads CodeCarbon's tables, has none; every launch of `energyaware compare` pays for the like.
 """
 
 from __future__ import annotations
