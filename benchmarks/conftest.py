@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from energyaware.config import EnergyConfig
 from energyaware.errors import EnergyAwareError
-from energyaware.examples import Dataset
+from energyaware.examples import Dataset, Example
 from energyaware.paths import cache_dir, writable_dir
 from energyaware.progress import Progress
 from energyaware.pytest_plugin import config_of
@@ -20,6 +20,7 @@ from energyaware.records import Variant
 
 if TYPE_CHECKING:
     from energyaware.models.catalogue import ModelSpec
+    from energyaware.tasks.workload import Workload
     from energyaware.variants.load import LoadedVariant
     from energyaware.variants.offered import Compress
     from energyaware.variants.phases import PhaseWorkload
@@ -204,6 +205,78 @@ def collected_garbage() -> Iterator[None]:
     import gc
 
     gc.collect()
+
+
+RCA_BATCH = 16
+
+
+@dataclass(frozen=True)
+class RcaRow:
+    """A variant with a batch of tickets whose causes it names in one forward pass.
+
+    Attributes:
+        facts: what `energy.record` is told before it is metered.
+        quality: scores the whole test set, for `energy.record` afterwards.
+    """
+
+    work: Workload
+    layout: LayoutPlan
+    facts: dict[str, Any]
+    quality: Callable[[], dict[str, Any]]
+
+
+@pytest.fixture
+def load_rca_row(
+    dataset: Dataset,
+    device: str,
+    load: Callable[[PreparedModel, Variant, Dataset], LoadedVariant],
+    collected_garbage: None,  # noqa: ARG001 - collects after the row let go of its model
+) -> Callable[[PreparedModel, Variant], RcaRow]:
+    """A function (model, variant) → the variant, loaded, with a batch of the test set's tickets."""
+    from energyaware.data.features import mean_features
+    from energyaware.tasks import rca
+    from energyaware.tasks.encoding import middle_examples, prompt_lengths
+    from energyaware.tasks.trivial import trivial_accuracy
+    from energyaware.variants.row import plan_layout, row_facts
+    from energyaware.work.counters import count
+
+    def make(model: PreparedModel, variant: Variant) -> RcaRow:
+        loaded = load(model, variant, dataset)
+        task = rca.rca_for(dataset, loaded.tokenizer)
+        size = min(RCA_BATCH, len(dataset.test))
+        work = rca.workload(loaded.model, loaded.tokenizer, task, dataset.test, size)
+        counted = count(loaded.model, work)
+        facts = row_facts(loaded, model, dataset, device)
+        facts["features"] |= mean_features(map(task.prompt, middle_examples(task, dataset.test, size)))
+        facts |= {
+            "task": task.name,
+            "phase": "inference",
+            "requests": work.requests,
+            "tokens_in": work.tokens_in,
+            "flops": counted.flops,
+            "weight_bytes": counted.weight_bytes,
+            "trivial_quality": trivial_accuracy(dataset, dataset.test),
+            "samples": {"input_tokens": prompt_lengths(loaded.tokenizer, task, dataset.test)},
+        }
+
+        def quality() -> dict[str, Any]:
+            return rca_quality(loaded.model, loaded.tokenizer, dataset, dataset.test)
+
+        return RcaRow(work, plan_layout(loaded.model, variant.id), facts, quality)
+
+    return make
+
+
+def rca_quality(model: Any, tokenizer: Any, dataset: Dataset, examples: Sequence[Example]) -> dict[str, Any]:
+    """What `energy.record` is told about how well causes are named, example by example."""
+    from energyaware.tasks import rca
+
+    scores = rca.evaluate(model, tokenizer, dataset, examples, RCA_BATCH)
+    return {
+        "quality": {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "nll": scores.mean_nll},
+        "scores": {"accuracy": scores.correct, "nll": scores.nll},
+        "example_ids": [example.id for example in examples],
+    }
 
 
 @dataclass(frozen=True)

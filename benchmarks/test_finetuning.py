@@ -15,12 +15,13 @@ from energyaware.pytest_plugin import config_of
 from energyaware.records import Variant
 
 if TYPE_CHECKING:
+    from benchmarks.conftest import RcaRow
     from energyaware.training.finetune import Finetuning
     from energyaware.variants.finetuned import FinetuneJob
+    from energyaware.variants.prepare import PreparedModel
 
 TRAIN_EXAMPLES = 2048
 EPOCHS = 4
-BATCH_SIZE = 16
 FINETUNE = "finetune"
 INFERENCE = "finetuned inference"
 """A group of its own: these variants learnt other data, or more of them, than those of the group `inference`."""
@@ -112,8 +113,8 @@ def test_finetuning(
     device: str,
 ) -> None:
     """A round is an epoch; quality is that of the validation split, so that the test split chooses nothing."""
+    from benchmarks.conftest import rca_quality
     from energyaware.ranking.tuning import BASE_TRAIT, EPOCHS_FEATURE, PHASE, TRAINABLE
-    from energyaware.tasks import rca
     from energyaware.tasks.trivial import trivial_accuracy
     from energyaware.training.finetune import facts_of_curve, trainable_parameters
     from energyaware.variants.finetuned import open_finetuning, save_finetuned
@@ -155,17 +156,15 @@ def test_finetuning(
     energy.record(samples=facts_of_curve(tuning.curve))
     save_finetuned(job, opened, cache_dir())
     model.eval()
-    record_quality(
-        energy, rca.evaluate(model, opened.tokenizer, dataset, dataset.validation, BATCH_SIZE), dataset.validation
-    )
+    energy.record(**rca_quality(model, opened.tokenizer, dataset, dataset.validation))
 
 
 @pytest.mark.energy(group=INFERENCE, candle="matmul")
-@pytest.mark.usefixtures("collected_garbage")
 def test_finetuned_inference(
     energy: Any,
     finetuned_variant: Variant,
     finetune_job: Callable[[Variant], FinetuneJob],
+    load_rca_row: Callable[[PreparedModel, Variant], RcaRow],
     dataset: Dataset,
     device: str,
     energy_progress: Progress,
@@ -173,13 +172,8 @@ def test_finetuned_inference(
 ) -> None:
     """One request is one ticket in, one cause out, as in `test_inference`; trained here, unmetered, if it was not."""
     from energyaware.ranking.tuning import BASE_TRAIT
-    from energyaware.tasks import rca
-    from energyaware.tasks.trivial import trivial_accuracy
-    from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.finetuned import ensure_setting
-    from energyaware.variants.row import plan_layout, row_facts
     from energyaware.variants.tuned import trained_as
-    from energyaware.work.counters import count
 
     if not dataset.validation:
         pytest.skip(f"{dataset.name} has no validation split to follow the loss on")
@@ -187,34 +181,8 @@ def test_finetuned_inference(
     if reason:
         pytest.skip(reason)
     job = finetune_job(finetuned_variant)
-    model = ensure_setting(job, cache_dir(), device, energy_progress)
-    loaded = load_prepared(model, finetuned_variant, dataset, device)
-    task = rca.rca_for(dataset, loaded.tokenizer)
-    work = rca.workload(loaded.model, loaded.tokenizer, task, dataset.test, min(BATCH_SIZE, len(dataset.test)))
-    counted = count(loaded.model, work)
-    facts = row_facts(loaded, model, dataset, device)
-    facts["traits"] |= {BASE_TRAIT: finetuned_variant.model.removesuffix(f"-{job.method}")}
-    energy.record(
-        **facts,
-        task=task.name,
-        phase="inference",
-        requests=work.requests,
-        tokens_in=work.tokens_in,
-        flops=counted.flops,
-        weight_bytes=counted.weight_bytes,
-        trivial_quality=trivial_accuracy(dataset, dataset.test),
-    )
-    layout = plan_layout(loaded.model, finetuned_variant.id)
-    energy.pedantic(work, before_round=layout.before_round, layout=layout.description)
-    record_quality(
-        energy, rca.evaluate(loaded.model, loaded.tokenizer, dataset, dataset.test, BATCH_SIZE), dataset.test
-    )
-
-
-def record_quality(energy: Any, scores: Any, examples: Any) -> None:
-    """Record what was scored, example by example."""
-    energy.record(
-        quality={"accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "nll": scores.mean_nll},
-        scores={"accuracy": scores.correct, "nll": scores.nll},
-        example_ids=[example.id for example in examples],
-    )
+    row = load_rca_row(ensure_setting(job, cache_dir(), device, energy_progress), finetuned_variant)
+    row.facts["traits"] |= {BASE_TRAIT: finetuned_variant.model.removesuffix(f"-{job.method}")}
+    energy.record(**row.facts)
+    energy.pedantic(row.work, before_round=row.layout.before_round, layout=row.layout.description)
+    energy.record(**row.quality())

@@ -11,6 +11,10 @@ from hypothesis import settings
 settings.register_profile("energyaware", deadline=None)
 settings.load_profile("energyaware")
 
+# Before torch is loaded, and for the processes that tests start: models of two layers gain nothing by threads. Where
+# several workers of pytest-xdist share the cores, threads that wait for each other made some tests ten times as slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Plugins that take longer to load than all the rest of a run, and that no run of a test needs.
 UNUSED = ("hypothesispytest", "xdist", "xdist.looponfail", "timeout", "typeguard", "anyio")
 LIGHT = " ".join(f"-p no:{name}" for name in UNUSED)
@@ -81,6 +85,32 @@ def gpt2():
 @pytest.fixture
 def mistral():
     return tiny_mistral()
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint(tmp_path_factory):
+    """A function (family, tokenizer, **generation) → folder of a small random model of that architecture."""
+
+    def make(family: str, tokenizer, **generation):
+        from energyaware.models import embedded
+        from energyaware.models.catalogue import ModelSpec
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(embedded, "SHAPES", {"nano": embedded.Shape(64, 2)})
+            model = embedded.build(
+                ModelSpec("x", family, "nano"),
+                len(tokenizer),
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        model.generation_config.update(**generation)
+        folder = tmp_path_factory.mktemp(family)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from energyaware.baselines.values import mean_session, raw_value, session_candle
 from energyaware.config import Limit
 from energyaware.records import Benchmark, Run
 from energyaware.stats.multiple import holm_levels
+from energyaware.stats.student import quantile, tail
 from energyaware.units import ABSENT
 
 Verdict = Literal["pass", "improved", "regressed", "inconclusive", "incomparable", "missing"]
@@ -160,22 +161,10 @@ def _noisy(
     return _Pending(start, now.centre - before.centre, error, noise.degrees, log_limit)
 
 
-def _quantile(level: float, degrees: float) -> float:
-    from scipy import stats  # here: the plugin stays light until a run is judged
-
-    return float(stats.norm.isf(level) if math.isinf(degrees) else stats.t.isf(level, degrees))
-
-
-def _tail(value: float, degrees: float) -> float:
-    from scipy import stats
-
-    return float(stats.norm.sf(value) if math.isinf(degrees) else stats.t.sf(value, degrees))
-
-
 def _p_value(item: _Pending) -> float:
     if item.standard_error == 0:  # readings without any noise, as a recording's: nothing is left to chance
         return 0.0 if item.effect > 0 else 1.0
-    return _tail(item.effect / item.standard_error, item.degrees)
+    return tail(item.effect / item.standard_error, item.degrees)
 
 
 def ratio(log_ratio: float) -> float:
@@ -188,7 +177,7 @@ def _decide(pending: Sequence[_Pending]) -> list[Judgement]:
     levels = holm_levels(p_values, SUITE_ALPHA)
     decided = []
     for item, p_value, level in zip(pending, p_values, levels, strict=True):
-        alarm, miss = _quantile(level, item.degrees), _quantile(BETA, item.degrees)
+        alarm, miss = quantile(level, item.degrees), quantile(BETA, item.degrees)
         low = item.effect - alarm * item.standard_error
         high = item.effect + alarm * item.standard_error
         verdict: Verdict = "inconclusive"
@@ -260,10 +249,10 @@ def judge_quality(start: Judgement, limit: Limit, baseline: Benchmark, candidate
         differences = [old - new for old, new in zip(theirs, ours, strict=True)]
         count, mean = len(differences), math.fsum(differences) / len(differences)
         deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in differences) / max(count - 1, 1))
-        half = _quantile(0.025, math.inf) * deviation / math.sqrt(count)
+        half = quantile(0.025, math.inf) * deviation / math.sqrt(count)
         low, high = drop - half, drop + half
         if half > limit.value > 0:
-            needed = math.ceil((_quantile(0.025, math.inf) * deviation / limit.value) ** 2)
+            needed = math.ceil((quantile(0.025, math.inf) * deviation / limit.value) ** 2)
             reason = f"{count} examples; {limit.text} needs about {needed} to hold beyond this test set"
     # 1e-12: a drop of exactly the limit is caught although 0.91 - 0.88 is not 0.03 in floating point.
     too_much = drop > 0 and drop >= limit.value - 1e-12

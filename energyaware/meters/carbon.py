@@ -1,10 +1,16 @@
-"""Joules to grams of CO₂ equivalent with the tables that CodeCarbon carries. Never asks the network."""
+"""Joules to grams of CO₂ equivalent with the tables that CodeCarbon carries. Never asks the network.
+
+CodeCarbon's own reader of tables loads pandas, and its formulas load what asks services on the network. The world and a
+country are one number in a JSON table each, which is read here; regions are left to CodeCarbon.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from energyaware.errors import OptionError
@@ -66,34 +72,49 @@ def intensity(place: str | None) -> CarbonIntensity:
 
     with quiet():
         from codecarbon import __version__
-        from codecarbon.core.emissions import Emissions
-        from codecarbon.core.units import Energy
-        from codecarbon.external.geography import GeoMetadata
         from codecarbon.input import DataSource
 
     data = DataSource()
-    emissions, unit = Emissions(data), Energy.from_energy(kWh=1.0)
     table = f"CodeCarbon {__version__}"
     if place is None:
-        world: Mapping[str, Any] = data.get_carbon_intensity_per_source_data()
+        world = _table(data.carbon_intensity_per_source_path)
         # The table has no field for the year; the report that it cites bears one, and tells of the year before.
         origin = f"{table}, world average of the IEA's status report"
         year = _year(r"status-report-(\d{4})", str(world["world_average_source"]))
         return CarbonIntensity(float(world["world_average"]), origin, year)
     country, hyphen, wanted = place.partition("-")
     country = country.upper()
-    countries: Mapping[str, Mapping[str, Any]] = data.get_global_energy_mix_data()
+    countries = _table(data.global_energy_mix_data_path)
     if country not in countries:
         raise OptionError(
             f"CodeCarbon's table has no country {place!r}",
             "give an ISO 3166 code of three letters, as --energy-country=DEU",
         )
     if not hyphen:
-        kg = emissions.get_country_emissions(unit, GeoMetadata(country_iso_code=country))
-        return CarbonIntensity(kg * 1000, f"{table}, {country}", int(countries[country]["year"]))
+        entry = countries[country]
+        stated = entry.get("carbon_intensity")
+        g_per_kwh = _computed(data, country) if stated is None else float(stated)
+        return CarbonIntensity(g_per_kwh, f"{table}, {country}", int(entry["year"]))
     region = _region(data, country, wanted)
-    kg = emissions.get_region_emissions(unit, GeoMetadata(country_iso_code=country, region=region.name))
-    return CarbonIntensity(kg * 1000, f"{table}, {country} {region.name} ({region.source})", region.year)
+    origin = f"{table}, {country} {region.name} ({region.source})"
+    return CarbonIntensity(_computed(data, country, region.name), origin, region.year)
+
+
+def _table(path: Path) -> Mapping[str, Any]:
+    table: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return table
+
+
+def _computed(data: Any, country: str, region: str | None = None) -> float:
+    """Grams per kilowatt-hour by CodeCarbon's formulas."""
+    from codecarbon.core.emissions import Emissions
+    from codecarbon.core.units import Energy
+    from codecarbon.external.geography import GeoMetadata
+
+    emissions, unit = Emissions(data), Energy.from_energy(kWh=1.0)
+    place = GeoMetadata(country_iso_code=country, region=region)
+    compute = emissions.get_country_emissions if region is None else emissions.get_region_emissions
+    return float(compute(unit, place)) * 1000
 
 
 def _region(data: Any, country: str, wanted: str) -> _Region:

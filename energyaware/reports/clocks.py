@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from energyaware.dvfs.optimum import optimum, sentences
 from energyaware.dvfs.spec import parse_spec
 from energyaware.records import Benchmark
 
@@ -18,8 +19,6 @@ def clock_lines(benchmarks: Sequence[Benchmark]) -> tuple[str, ...]:
     Returns:
         empty where nothing was swept.
     """
-    from energyaware.dvfs.optimum import optimum, sentences  # here, as it loads scipy
-
     swept: dict[tuple[str, str, str, str], list[tuple[float, float, float]]] = {}
     for item in benchmarks:
         if item.outcome == "passed" and item.traits.get(TRAIT):

@@ -12,6 +12,7 @@ from energyaware.baselines.gate import Judgement
 from energyaware.errors import CacheError
 from energyaware.ranking.score import Detail, Ranking, Row
 from energyaware.records import Run
+from energyaware.reports.analysis import length_tables
 from energyaware.reports.clocks import clock_lines
 from energyaware.reports.columns import Grams, escaped, percentile, plain
 from energyaware.reports.sections import Section
@@ -42,8 +43,6 @@ def markdown(
         lines += [ranking_table(ranking, grams, style=MARKDOWN), ""]
         lines += [f"- {escaped(remark)}" for remark in remarks(ranking)] + [""]
         lines += _folded("Notes", [f"- {escaped(note)}" for note in ranking_notes(ranking, run.totals)])
-    from energyaware.reports.analysis import length_tables  # here, as it loads scipy
-
     lengths = length_tables(run.benchmarks, MARKDOWN)
     if lengths:
         lines += ["## Energy against length", "", lengths, ""]

@@ -23,6 +23,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from energyaware.stats.student import quantile
+
 ALPHA = 0.05
 PERMUTATIONS = 999
 # A session alone is an outlier, not a level.
@@ -218,9 +220,7 @@ def _contrasts(rows: NDArray[np.float64], arcs: Arcs) -> NDArray[np.float64]:
 
 def _half_width(standard_error: float, degrees: int) -> float:
     """Half of the 95 % interval."""
-    from scipy.special import stdtrit  # here, as importing it takes long
-
-    return float(stdtrit(degrees, 0.975)) * standard_error
+    return quantile(0.025, degrees) * standard_error
 
 
 def _better_line(segments: Sequence[NDArray[np.float64]]) -> Drift | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from energyaware.stats.student import quantile
+
 TRIM = 0.2
 
 
@@ -31,9 +33,7 @@ class Estimate:
         """Half of the 95 % interval, by Student's t; None without a standard error."""
         if self.standard_error is None:
             return None
-        from scipy import stats  # here, as importing it takes long
-
-        return float(stats.t.isf(0.025, self.degrees)) * self.standard_error
+        return quantile(0.025, self.degrees) * self.standard_error
 
 
 def trimmed_mean(values: Sequence[float], trim: float = TRIM) -> Estimate:

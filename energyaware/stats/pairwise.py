@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from energyaware.stats.location import trimmed_mean
+from energyaware.stats.student import quantile, tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,8 @@ def independent(first: Sequence[float], second: Sequence[float]) -> Difference:
 
 
 def _judged(centre: float, error: float, degrees: float, count: int) -> Difference:
-    from scipy import stats  # here, as importing it takes long
-
     if error == 0:
         return Difference(centre, centre, centre, 0.0 if centre else 1.0, count)
-    half = float(stats.t.isf(0.025, degrees)) * error
-    p_value = float(2 * stats.t.sf(abs(centre) / error, degrees))
+    half = quantile(0.025, degrees) * error
+    p_value = 2 * tail(abs(centre) / error, degrees)
     return Difference(centre, centre - half, centre + half, p_value, count)

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from energyaware.stats.student import quantile, tail
+
 Floats = npt.NDArray[np.float64]
 
 MIN_SPARE_ROWS = 3
@@ -280,8 +282,6 @@ def _close(kept: Sequence[_Column], levels: Floats) -> tuple[Entanglement, ...]:
 
 
 def _term(column: _Column, estimate: float, design: Floats, inverse: Floats, residuals: Floats, index: int) -> Term:
-    from scipy import stats
-
     driver = column.driver
     groups: dict[Hashable, list[int]] = {}
     for row, label in enumerate(driver.clusters):
@@ -295,8 +295,8 @@ def _term(column: _Column, estimate: float, design: Floats, inverse: Floats, res
     error, degrees = _cr2(design, inverse, residuals, list(groups.values()), index)
     if error == 0:
         return Term(driver.name, column.name, estimate, estimate, estimate, 0.0, degrees)
-    half = float(stats.t.isf(0.025, degrees)) * error
-    p_value = float(2 * stats.t.sf(abs(estimate) / error, degrees))
+    half = quantile(0.025, degrees) * error
+    p_value = 2 * tail(abs(estimate) / error, degrees)
     return Term(driver.name, column.name, estimate, estimate - half, estimate + half, p_value, degrees)
 
 

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from energyaware.stats.multiple import holm_levels
+from energyaware.stats.student import quantile, tail
 
 Verdict = Literal["open", "pass", "improved", "regressed", "inconclusive"]
 Key = TypeVar("Key", bound=Hashable)
@@ -95,7 +96,7 @@ class Plan:
 
     def boundaries(self, level: float) -> tuple[float, ...]:
         """Value of t at each look beyond which a one-sided hypothesis is rejected, with `level` over all looks."""
-        return tuple(_quantile(level * share, n - 1) for n, share in zip(self.looks, self.shares, strict=True))
+        return tuple(quantile(level * share, n - 1) for n, share in zip(self.looks, self.shares, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class _Look:
 
     def margin(self, level: float) -> float:
         """Half width of a one-sided bound with error `level` over all looks."""
-        return _quantile(level * self.share, self.pairs - 1) * self.standard_error
+        return quantile(level * self.share, self.pairs - 1) * self.standard_error
 
 
 def decide(
@@ -200,21 +201,12 @@ def _check(evidence: Mapping[Key, Sequence[float]], limits: Mapping[Key, float],
 
 
 def _look(values: Sequence[float], limit: float, share: float) -> _Look:
-    from scipy.special import stdtr  # here, as importing it takes long
-
     count = len(values)
     mean = math.fsum(values) / count
     variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
     error = max(math.sqrt(variance / count), RESOLUTION)
-    rise, fall, increase = (float(stdtr(count - 1, shift / error)) / share for shift in (-mean, mean, mean - limit))
+    rise, fall, increase = (tail(shift / error, count - 1) / share for shift in (mean, -mean, limit - mean))
     return _Look(count, share, mean, error, rise, fall, increase)
-
-
-def _quantile(level: float, degrees: int) -> float:
-    """Value that Student's t exceeds with probability `level`."""
-    from scipy.special import stdtrit  # here, as importing it takes long
-
-    return -float(stdtrit(degrees, level))
 
 
 def _reject(
@@ -258,7 +250,7 @@ def _needed(plan: Plan, look: _Look, level: float, limit: float) -> int:
     spread = look.standard_error * math.sqrt(look.pairs)
 
     def decides(pairs: int, share: float) -> bool:
-        width = _quantile(level * share, pairs - 1) + _quantile(plan.beta * share, pairs - 1)
+        width = quantile(level * share, pairs - 1) + quantile(plan.beta * share, pairs - 1)
         return width * spread / math.sqrt(pairs) <= limit
 
     for pairs, share in zip(plan.looks, plan.shares, strict=True):

@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +14,6 @@ from typing import Any
 
 import torch
 import transformers
-from filelock import FileLock, Timeout
 
 from energyaware.errors import ModelError
 from energyaware.examples import Dataset, Example
@@ -31,13 +29,12 @@ from energyaware.tasks.registry import find_task
 from energyaware.training.loop import train
 from energyaware.training.losses import mean_answer_loss
 from energyaware.training.settings import EncodedExample, TrainSettings
+from energyaware.variants.locking import only_one_trains
 
 CODE_VERSION = 1
 """Raise it when a change of code changes what is trained; cached models of other versions are then left alone."""
 
 FACTS_FILE = "energyaware.json"
-
-_POLL_S = 2.0
 
 PRETRAIN = TrainSettings()
 """Settings with which embedded models learn the embedded corpus."""
@@ -300,7 +297,7 @@ def _ensure(job: _Job, cache: Path, progress: Progress) -> Path:
     place = models / f"{job.label}-{key[:16]}"
     if _read_facts(place) is not None:
         return place
-    with _lock(models / f"{place.name}.lock", job.label, progress):
+    with only_one_trains(place, f"training {job.label}", progress):
         if _read_facts(place) is None:  # else another run has just made it
             _make(job, place, identity, key, progress)
     return place
@@ -364,18 +361,3 @@ def _read_facts(place: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and "hash" in found else None
-
-
-@contextmanager
-def _lock(path: Path, label: str, progress: Progress) -> Iterator[None]:
-    """Hold a file lock; whoever waits for it says so."""
-    lock = FileLock(path)
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=_POLL_S)
-        except Timeout:
-            progress(f"training {label}", 0, 1, "another run is training it: waiting")
-    try:
-        yield
-    finally:
-        lock.release()

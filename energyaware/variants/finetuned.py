@@ -47,6 +47,7 @@ from energyaware.variants.calibration import calibration_batches
 from energyaware.variants.embedded import FACTS_FILE, encode_for_training, ensure_trained
 from energyaware.variants.grid import parse_pruning
 from energyaware.variants.load import prune
+from energyaware.variants.locking import only_one_trains
 from energyaware.variants.phases import position_limit
 from energyaware.variants.prepare import PreparedModel, prepare
 from energyaware.variants.tuned import METHODS, SETTINGS
@@ -217,10 +218,19 @@ def open_finetuning(job: FinetuneJob, device: str = "cpu", progress: Progress = 
 def save_finetuned(job: FinetuneJob, opened: OpenFinetuning, cache: Path) -> PreparedModel:
     """Write the trained model to the cache, in the place of an older one of the same job.
 
+    Another run that trains the same is waited for.
+
     Raises:
         CacheError: `cache` cannot be written.
     """
     place = _place(job, cache)
+    with only_one_trains(place, f"saving {job.name}", silent):
+        _save(job, opened, place)
+    return _prepared(place)
+
+
+def _save(job: FinetuneJob, opened: OpenFinetuning, place: Path) -> None:
+    """Write the trained model to `place`, whose lock is held."""
     work = place.with_name(f"{place.name}.{os.getpid()}.finished")
     model = opened.finetuning.model
     if opened.wrapper is not None:
@@ -240,25 +250,31 @@ def save_finetuned(job: FinetuneJob, opened: OpenFinetuning, cache: Path) -> Pre
     }
     (work / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if place.exists():
-        shutil.rmtree(place)
-    work.replace(place)
-    return _prepared(place)
+        # Moved away first: a run that reads it meets a moment without it, not a half-deleted one.
+        old = place.with_name(f"{place.name}.{os.getpid()}.old")
+        place.replace(old)
+        work.replace(place)
+        shutil.rmtree(old)
+    else:
+        work.replace(place)
 
 
 def ensure_setting(job: FinetuneJob, cache: Path, device: str = "cpu", progress: Progress = silent) -> PreparedModel:
-    """The fine-tuned model of `job`: from the cache, else trained now, unmetered.
+    """The fine-tuned model of `job`: from the cache, else trained now, unmetered, by one run at a time.
 
     Raises:
         ModelError, CompressionError, TaskError: see `open_finetuning`.
         CacheError: `cache` cannot be written.
     """
     place = _place(job, cache)
-    if (place / FACTS_FILE).is_file():
-        return _prepared(place)
-    opened = open_finetuning(job, device, progress)
-    for _ in opened.finetuning.epochs():
-        pass
-    return save_finetuned(job, opened, cache)
+    if not (place / FACTS_FILE).is_file():
+        with only_one_trains(place, f"fine-tuning {job.name}", progress):
+            if not (place / FACTS_FILE).is_file():  # else another run has just made it
+                opened = open_finetuning(job, device, progress)
+                for _ in opened.finetuning.epochs():
+                    pass
+                _save(job, opened, place)
+    return _prepared(place)
 
 
 def finetune_settings(method: str, embedded: bool, epochs: int = 4) -> FinetuneSettings:

@@ -1,10 +1,13 @@
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from energyaware.errors import OptionError
+from energyaware.meters import carbon
 from energyaware.meters.carbon import CarbonIntensity, intensity
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -99,6 +102,43 @@ def test_what_codecarbon_says_of_a_year_is_what_is_said():
     years = {code: intensity(code).year for code in ("DEU", "AFG", "USA")}
     assert years == {code: table[code]["year"] for code in years}
     assert len(set(years.values())) > 1
+
+
+def test_the_world_and_every_country_are_what_codecarbon_computes():
+    from codecarbon.core.emissions import Emissions
+    from codecarbon.core.units import Energy
+    from codecarbon.external.geography import GeoMetadata
+    from codecarbon.input import DataSource
+
+    data = DataSource()
+    emissions, unit = Emissions(data), Energy.from_energy(kWh=1.0)
+    for code in data.get_global_energy_mix_data():
+        kg = emissions.get_country_emissions(unit, GeoMetadata(country_iso_code=code))
+        assert intensity(code).g_per_kwh == pytest.approx(kg * 1000, rel=1e-12), code
+    # What CodeCarbon falls back on where it does not know the country.
+    kg = emissions.get_country_emissions(unit, GeoMetadata(country_iso_code="nowhere"))
+    assert intensity(None).g_per_kwh == pytest.approx(kg * 1000, rel=1e-12)
+
+
+def test_a_country_whose_intensity_is_not_stated_is_computed_from_its_mix(monkeypatch):
+    from codecarbon.input import DataSource
+
+    stated = intensity("POL")
+    table = DataSource().get_global_energy_mix_data()
+    monkeypatch.setattr(carbon, "_table", lambda path: {"POL": table["POL"] | {"carbon_intensity": None}})
+    assert intensity("POL") == CarbonIntensity(pytest.approx(stated.g_per_kwh), stated.origin, stated.year)
+
+
+@pytest.mark.parametrize("place", [None, "DEU"])
+def test_neither_pandas_nor_what_asks_the_network_is_loaded_for_it(place):
+    code = (
+        "import sys\n"
+        "from energyaware.meters.carbon import intensity\n"
+        f"intensity({place!r})\n"
+        "print({'pandas', 'requests', 'pycountry'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @given(st.floats(0, 1e15), st.floats(0, 2000))

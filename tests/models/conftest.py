@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 FAMILIES = ("gpt2", "gpt-neo", "gpt-j", "falcon", "mistral", "t5", "llama")
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
+def checkpoint(make_checkpoint):
     """A function family → directory with model and tokenizer, each made once."""
     # Imported here: most tests need no torch, whose import takes seconds.
-    import functools
-
-    from energyaware.models import embedded
-    from energyaware.models.catalogue import ModelSpec
     from energyaware.models.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(["alder los, birch ais cause: fiber"] * 5)
-
-    @functools.cache
-    def make(family: str):
-        place = tmp_path_factory.mktemp(family)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(embedded, "SHAPES", {"nano": embedded.Shape(64, 2)})
-            model = embedded.build(
-                ModelSpec("x", family, "nano"),
-                len(tokenizer),
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        model.generation_config.max_new_tokens = 7
-        model.save_pretrained(place)
-        tokenizer.save_pretrained(place)
-        return place
-
-    return make
+    return functools.cache(lambda family: make_checkpoint(family, tokenizer, max_new_tokens=7))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def pytest_benchmark_generate_machine_info(config):
 def libraries():
     """Load what a measured run loads, so that runs inside this process do not load it again each time."""
     own = (f"energyaware.pytest_plugin.{name}" for name in ("session", "terminal"))
-    for name in ("codecarbon", "numpy", "pandas", "scipy.stats", *own):
+    for name in ("codecarbon", "numpy", "scipy.special", *own):
         importlib.import_module(name)
 
 

@@ -20,7 +20,7 @@ from energyaware.tasks import evaluation
 from energyaware.tasks.rca import Rca, evaluate, rca_for
 from energyaware.tasks.registry import find_task
 from energyaware.training.settings import TrainSettings
-from energyaware.variants import embedded
+from energyaware.variants import embedded, locking
 
 SPEC = ModelSpec("nano-gpt2", "gpt2", "nano")
 SETTINGS = TrainSettings(epochs=1, batch_size=16, checkpoint_s=0.0)
@@ -181,7 +181,7 @@ def test_a_directory_without_its_facts_is_made_anew(trained, corpus):
 
 
 def test_whoever_comes_second_waits_says_so_and_trains_nothing(corpus, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded, "_POLL_S", 0.01)
+    monkeypatch.setattr(locking, "_POLL_S", 0.01)
     first = trained
     facts = (first / embedded.FACTS_FILE).read_text()
     (first / embedded.FACTS_FILE).unlink()  # as if the first run were still at it

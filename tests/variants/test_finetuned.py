@@ -3,6 +3,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import multiprocessing
+import os
+import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,13 +16,12 @@ from energyaware.compression.pruning import prune_n_m
 from energyaware.data.simulator import network_corpus
 from energyaware.errors import ModelError
 from energyaware.examples import Dataset, Example
-from energyaware.models import embedded
-from energyaware.models.catalogue import ModelSpec, find
+from energyaware.models.catalogue import find
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.models.tokenizer import train_tokenizer
 from energyaware.training.batches import step_examples
 from energyaware.training.finetune import FinetuneSettings, LoraSettings
-from energyaware.variants import finetuned
+from energyaware.variants import finetuned, locking
 from energyaware.variants.finetuned import (
     ADAPTER,
     FinetuneJob,
@@ -50,28 +53,11 @@ BRIEF = FinetuneSettings(lr=5e-3, epochs=2, batch_size=8)
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(make_checkpoint):
     """A function family → folder of a small random model, each made once."""
     texts = [f"{example.text} cause: {example.label}" for example in DATASET.train]
     tokenizer = train_tokenizer(texts, LABELS)
-
-    @functools.cache
-    def make(family: str):
-        folder = tmp_path_factory.mktemp(family)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(embedded, "SHAPES", {"nano": embedded.Shape(64, 2)})
-            model = embedded.build(
-                ModelSpec("x", family, "nano"),
-                len(tokenizer),
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return folder
-
-    return make
+    return functools.cache(lambda family: make_checkpoint(family, tokenizer))
 
 
 @pytest.fixture
@@ -190,6 +176,66 @@ def test_the_second_time_nothing_is_trained(job, tmp_path, monkeypatch):
     first = ensure_setting(wanted, tmp_path)
     monkeypatch.setattr(finetuned, "open_finetuning", pytest.fail)
     assert ensure_setting(wanted, tmp_path) == first
+
+
+class Files:
+    """Stands for a model and for a tokenizer."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def save_pretrained(self, folder):
+        folder.mkdir(exist_ok=True)
+        (folder / self.name).write_text(self.name)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system copies no processes")
+def test_two_runs_at_once_train_once(job, tmp_path, monkeypatch):
+    """The second process begins while the first trains, which ends when the second says that it waits."""
+    monkeypatch.setattr(locking, "_POLL_S", 0.01)
+    wanted = job("mistral", "lora", "fp32")
+    processes = multiprocessing.get_context("fork")
+    training, waiting, said = processes.Event(), processes.Event(), processes.SimpleQueue()
+
+    def epochs():
+        said.put("trained")
+        training.set()
+        yield waiting.wait(30)
+
+    def progress(label, done, total, detail=""):
+        assert "waiting" in detail
+        waiting.set()
+
+    tuning = types.SimpleNamespace(epochs=epochs, model=Files("model.safetensors"), curve=[])
+    opened = types.SimpleNamespace(finetuning=tuning, tokenizer=Files("tokenizer.json"), targets=(), wrapper=None)
+    monkeypatch.setattr(finetuned, "open_finetuning", lambda *arguments: opened)
+
+    def run():
+        said.put(ensure_setting(wanted, tmp_path, progress=progress))
+
+    first, second = processes.Process(target=run), processes.Process(target=run)
+    first.start()
+    assert training.wait(30)
+    second.start()
+    for process in (first, second):
+        process.join(60)
+        assert process.exitcode == 0
+    found = [said.get() for _ in range(3)]
+    assert found[0] == "trained"
+    assert found[1] == found[2]
+    assert found[1].fingerprint is not None
+    assert said.empty()
+    assert [entry.name for entry in (tmp_path / "models").iterdir() if entry.is_dir()] == [Path(found[1].source).name]
+
+
+def test_what_is_saved_again_takes_the_place_of_the_old_and_leaves_nothing_behind(job, tmp_path):
+    wanted = job("mistral", "lora", "fp32")
+    for name in ("old.safetensors", "new.safetensors"):
+        tuning = types.SimpleNamespace(model=Files(name), curve=[])
+        opened = types.SimpleNamespace(finetuning=tuning, tokenizer=Files("tokenizer.json"), wrapper=None)
+        saved = save_finetuned(wanted, opened, tmp_path)
+    assert [entry.name for entry in Path(saved.source).glob("*.safetensors")] == ["new.safetensors"]
+    assert [entry for entry in (tmp_path / "models").iterdir() if entry.is_dir()] == [Path(saved.source)]
 
 
 def test_whatever_shapes_a_model_changes_its_key(job):
