@@ -117,6 +117,14 @@ def device(energy_config: EnergyConfig) -> str:
 
 
 @pytest.fixture(scope="session")
+def gpus(energy_config: EnergyConfig) -> tuple[int, ...]:
+    """Over which GPUs a model is spread; empty where it runs on `device` alone."""
+    from energyaware.models.device import spread_gpus
+
+    return spread_gpus(energy_config.device)
+
+
+@pytest.fixture(scope="session")
 def dataset(energy_config: EnergyConfig) -> Dataset:
     """The data of `--energy-data`."""
     return _dataset(energy_config.data)
@@ -194,6 +202,7 @@ def load_phase_row(
     prepared: Callable[[str], PreparedModel],
     dataset: Dataset,
     device: str,
+    gpus: tuple[int, ...],
     collected_garbage: None,  # noqa: ARG001 - collects after the row let go of its model
 ) -> Callable[[Variant, int], PhaseRow]:
     """A function (variant, batch size) → the variant, loaded, with prompts of exactly `INPUT_TOKENS` tokens."""
@@ -204,7 +213,7 @@ def load_phase_row(
 
     def load(variant: Variant, batch_size: int) -> PhaseRow:
         model = prepared(variant.model)
-        loaded = load_prepared(model, variant, dataset, device)
+        loaded = load_prepared(model, variant, dataset, device, gpus)
         limit = position_limit(loaded.model)
         if limit is not None and limit < INPUT_TOKENS + NEW_TOKENS:
             pytest.skip(f"{variant.model} has {limit} positions, the phases need {INPUT_TOKENS + NEW_TOKENS}")

@@ -112,6 +112,7 @@ def test_finetuning(
     device: str,
 ) -> None:
     """A round is an epoch; quality is that of the validation split, so that the test split chooses nothing."""
+    from energyaware.models.spread import occupied_gpus
     from energyaware.ranking.tuning import BASE_TRAIT, EPOCHS_FEATURE, PHASE, TRAINABLE
     from energyaware.tasks import rca
     from energyaware.tasks.trivial import trivial_accuracy
@@ -133,6 +134,7 @@ def test_finetuning(
         tokens_in=tuning.tokens_per_epoch,
         weight_bytes=weight_bytes(model),
         fingerprints={"dataset": dataset.fingerprint} | weights,
+        gpus=occupied_gpus(model),
         traits={
             "device": device,
             "weight dtype": opened.weight_dtype,

@@ -19,7 +19,12 @@ BATCH_SIZE = 16
 @pytest.mark.energy(group="inference", candle="matmul")
 @pytest.mark.usefixtures("collected_garbage")
 def test_rca(
-    energy: Any, variant: Variant, prepared: Callable[[str], PreparedModel], dataset: Dataset, device: str
+    energy: Any,
+    variant: Variant,
+    prepared: Callable[[str], PreparedModel],
+    dataset: Dataset,
+    device: str,
+    gpus: tuple[int, ...],
 ) -> None:
     """One request is one ticket in, one cause out; a round answers a batch of them in one forward pass."""
     from energyaware.data.features import mean_features
@@ -31,7 +36,7 @@ def test_rca(
     from energyaware.work.counters import count
 
     model = prepared(variant.model)
-    loaded = load_prepared(model, variant, dataset, device)
+    loaded = load_prepared(model, variant, dataset, device, gpus)
     task = rca.rca_for(dataset, loaded.tokenizer)
     size = min(BATCH_SIZE, len(dataset.test))
     work = rca.workload(loaded.model, loaded.tokenizer, task, dataset.test, size)

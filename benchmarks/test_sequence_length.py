@@ -117,14 +117,18 @@ class Row:
 
 @pytest.fixture(scope="module")
 def row(
-    length_variant: Variant, prepared: Callable[[str], PreparedModel], dataset: Dataset, device: str
+    length_variant: Variant,
+    prepared: Callable[[str], PreparedModel],
+    dataset: Dataset,
+    device: str,
+    gpus: tuple[int, ...],
 ) -> Iterator[Row]:
     """The variant, loaded once for all its lengths."""
     from energyaware.variants.calibrated import load_prepared
     from energyaware.variants.row import plan_layout, row_facts
 
     model = prepared(length_variant.model)
-    loaded = load_prepared(model, length_variant, dataset, device)
+    loaded = load_prepared(model, length_variant, dataset, device, gpus)
     yield Row(loaded, plan_layout(loaded.model, length_variant.id), row_facts(loaded, model, dataset, device))
     del loaded
     gc.collect()  # models hold reference cycles

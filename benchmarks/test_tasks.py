@@ -46,6 +46,7 @@ def test_task(
     prepared_for_tasks: Callable[[str], PreparedModel],
     task_datasets: Mapping[str, Dataset],
     device: str,
+    gpus: tuple[int, ...],
 ) -> None:
     """One request is one prompt in, one answer out at its natural length; a round answers a batch of them."""
     from energyaware.data.features import mean_features
@@ -61,7 +62,7 @@ def test_task(
 
     dataset = task_datasets[task_name]
     model = prepared_for_tasks(task_variant.model)
-    loaded = load_prepared(model, task_variant, dataset, device)
+    loaded = load_prepared(model, task_variant, dataset, device, gpus)
     task = fit_task(find_task(task_name), dataset, loaded.tokenizer)
     size = min(BATCH_SIZE, len(dataset.test))
     work = make_workload(loaded.model, loaded.tokenizer, task, dataset.test, size)

@@ -15,7 +15,9 @@ PROBE_TOKENS = 64
 PROBE_ROWS = 8
 
 
-def load_prepared(prepared: PreparedModel, variant: Variant, dataset: Dataset, device: str = "cpu") -> LoadedVariant:
+def load_prepared(
+    prepared: PreparedModel, variant: Variant, dataset: Dataset, device: str = "cpu", gpus: Sequence[int] = ()
+) -> LoadedVariant:
     """Load one variant, calibrated on the training split and compared with the fp32 dense model on the test split.
 
     Raises:
@@ -30,7 +32,7 @@ def load_prepared(prepared: PreparedModel, variant: Variant, dataset: Dataset, d
         return batch
 
     return load_variant(
-        prepared.source, variant, device, revision=prepared.revision, calibration=calibration, probe=probe
+        prepared.source, variant, device, revision=prepared.revision, calibration=calibration, probe=probe, gpus=gpus
     )
 
 

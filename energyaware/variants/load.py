@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from energyaware.compression.shrink import drop_heads, shrink_width
 from energyaware.compression.structured import drop_layers
 from energyaware.errors import CompressionError
 from energyaware.models.loading import load_model, load_tokenizer
+from energyaware.models.spread import occupied_gpus, spread
 from energyaware.records import Variant
 from energyaware.variants.grid import CALIBRATED, PRECISIONS, Pruning, parse_pruning
 from energyaware.variants.phases import position_limit
@@ -56,6 +57,7 @@ class LoadedVariant:
             there where a probe was given.
         notes: what a reader must know (`conv1d→linear`, `zeros run dense (masked)`).
         parameters: how many there are, tied ones once; structured pruning lowers it, masks and quantization do not.
+        gpus: those that hold a part of it, as torch numbers them; empty on the CPU.
     """
 
     model: Any
@@ -66,6 +68,7 @@ class LoadedVariant:
     proof: Proof
     notes: tuple[str, ...]
     parameters: int
+    gpus: tuple[int, ...] = ()
 
 
 def load_variant(
@@ -78,6 +81,7 @@ def load_variant(
     probe: Probe | None = None,
     int8_threshold: float | None = None,
     double_quant: bool | None = None,
+    gpus: Sequence[int] = (),
 ) -> LoadedVariant:
     """Load one variant.
 
@@ -97,6 +101,8 @@ def load_variant(
         probe: inputs on which the variant's logits are compared with the fp32 dense model's.
         int8_threshold: replaces the outlier threshold of the precision's name, see `quantization_config`.
         double_quant: replaces the precision's own choice for the scales of nf4 and fp4.
+        gpus: spread an unquantized model over these, the first of which is `device`; quantized weights stay on
+            `device`, and a note says so.
 
     Raises:
         CompressionError: unknown name, a compression that does not fit the model, one that changed nothing, or one
@@ -129,11 +135,15 @@ def load_variant(
         weight_dtype = SCHEMES[variant.precision].stored
         notes += _quantize(model, variant.precision, device, int8_threshold, double_quant)
         compute_dtype = kernel_dtype(model) or weight_dtype
+        notes += ["quantized: on one GPU, not spread"] if gpus else []
     else:
         if convert_to_linear(model):
             notes.append("conv1d→linear" if model.config.model_type == "gpt2" else "subclasses→linear")
         _cast(model, _DTYPES[variant.precision])
-        model.to(device)
+        if gpus:
+            spread(model, gpus)
+        else:
+            model.to(device)
         compute_dtype = weight_dtype = variant.precision
     model.eval()
     after = snapshot(model)
@@ -152,6 +162,7 @@ def load_variant(
         proof=proof,
         notes=tuple(notes),
         parameters=parameters,
+        gpus=occupied_gpus(model),
     )
 
 

@@ -249,3 +249,18 @@ def test_unknown_names_are_refused(saved, variant):
 def test_missing_folder_is_a_model_error(tmp_path):
     with pytest.raises(ModelError):
         load_variant(tmp_path / "absent", make_variant("mini"))
+
+
+def test_an_unquantized_model_is_spread_and_a_quantized_one_stays(saved, monkeypatch):
+    _, folder = saved
+    sent = []
+    monkeypatch.setattr(load, "spread", lambda model, gpus: sent.append((model.dtype, tuple(gpus))))
+    monkeypatch.setattr(load, "occupied_gpus", lambda model: (0, 1) if sent else ())
+    loaded = load_variant(folder, make_variant("mini", "bf16"), gpus=(0, 1))
+    assert sent == [(torch.bfloat16, (0, 1))]
+    assert loaded.gpus == (0, 1)
+    sent.clear()
+    quantized = load_variant(folder, make_variant("mini", "nf4"), gpus=(0, 1))
+    assert sent == []
+    assert "quantized: on one GPU, not spread" in quantized.notes
+    assert quantized.gpus == ()
