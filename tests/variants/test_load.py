@@ -252,6 +252,8 @@ def test_missing_folder_is_a_model_error(tmp_path):
 
 
 def test_an_unquantized_model_is_spread_and_a_quantized_one_stays(saved, monkeypatch):
+    from energyaware.variants import load
+
     _, folder = saved
     sent = []
     monkeypatch.setattr(load, "spread", lambda model, gpus: sent.append((model.dtype, tuple(gpus))))
