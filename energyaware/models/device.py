@@ -10,7 +10,7 @@ from energyaware.errors import ModelError
 
 def resolve(device: str) -> str:
     """The device where models run and inputs go: `auto` is the GPU where torch sees one, else the CPU; of several GPUs
-    it is the first. Anything else must exist.
+    it is that of the lowest number. Anything else must exist.
 
     Raises:
         ModelError: a GPU was asked for that torch does not see.
@@ -25,16 +25,16 @@ def resolve(device: str) -> str:
                 "use --energy-device=cpu, or install a CUDA build of torch",
             )
         if device == "cuda:all" or len(named) > 1:
-            return f"cuda:{named[0]}"
+            return f"cuda:{min(named)}"
     return device
 
 
 def spread_gpus(device: str) -> tuple[int, ...]:
-    """The GPUs over which models are spread; empty where each runs on a single device.
+    """The GPUs over which models are spread, in order; empty where each runs on a single device.
 
     Raises:
         ModelError: as `resolve`.
     """
     resolve(device)
     named = tuple(range(torch.cuda.device_count())) if device == "cuda:all" else gpus_of(device) or ()
-    return named if len(named) > 1 else ()
+    return tuple(sorted(named)) if len(named) > 1 else ()

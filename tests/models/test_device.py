@@ -26,7 +26,7 @@ def cuda(monkeypatch):
         ("cpu", 4, "cpu", ()),
         ("cuda", 4, "cuda", ()),
         ("cuda:2", 4, "cuda:2", ()),
-        ("cuda:2,0", 4, "cuda:2", (2, 0)),
+        ("cuda:2,0", 4, "cuda:0", (0, 2)),
         ("cuda:all", 4, "cuda:0", (0, 1, 2, 3)),
         ("cuda:all", 1, "cuda:0", ()),
     ],

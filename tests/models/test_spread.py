@@ -49,12 +49,12 @@ def test_the_free_memory_of_the_named_gpus_decides(make_model, monkeypatch):
     sent = []
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (whole * (1 + index), 10 * whole))
     monkeypatch.setattr("accelerate.dispatch_model", lambda *given, **named: sent.append((*given, named)))
-    spread(model, (3, 1))
-    assert spreading.free_bytes((3, 1)) == {3: int(0.9 * whole * 4), 1: int(0.9 * whole * 2)}
+    spread(model, (1, 3))
+    assert spreading.free_bytes((1, 3)) == {1: int(0.9 * whole * 2), 3: int(0.9 * whole * 4)}
     (moved, device_map, named) = sent[0]
     assert moved is model
     assert set(device_map.values()) == {1, 3}
-    assert named == {"main_device": 3}
+    assert named == {"main_device": 1}
 
 
 def at(*devices, **more):
