@@ -42,7 +42,7 @@ def pytest_benchmark_generate_machine_info(config):
 SUITE = """
 import pytest
 
-@pytest.mark.parametrize("gpus", [None, (), (1,), (0, 2)])
+@pytest.mark.parametrize("gpus", [None, (), (1,), (0, 2)], ids=["unsaid", "none", "one", "two"])
 def test_mine(energy, gpus):
     energy.record(gpus=gpus, requests=1)
     energy(sum, range(1000))
@@ -66,7 +66,7 @@ def machine(suite, libraries, monkeypatch):
 def test_joules_are_summed_over_exactly_the_gpus_in_use(machine, stored):
     assert machine("--energy-meter=three").ret == 0
     rows = {item["name"]: item["energy"] for item in stored()["benchmarks"]}
-    for name, gpus in (("gpus0", (0, 1, 2)), ("gpus1", ()), ("gpus2", (1,)), ("gpus3", (0, 2))):
+    for name, gpus in (("unsaid", (0, 1, 2)), ("none", ()), ("one", (1,)), ("two", (0, 2))):
         row = rows[f"test_mine[{name}]"]
         used = {"cpu", *(f"gpu{index}" for index in gpus)}
         assert set(row["domains"]) == used
@@ -84,7 +84,7 @@ def test_a_gpu_in_use_that_nobody_reads_is_an_error_and_not_a_smaller_sum(machin
     result = machine("--energy-meter=two")
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*the workload runs on gpu0, gpu2, and the energy of gpu2 is not read*"])
-    assert {item["name"] for item in stored()["benchmarks"]} == {f"test_mine[gpus{index}]" for index in range(3)}
+    assert {item["name"] for item in stored()["benchmarks"]} == {f"test_mine[{name}]" for name in ("unsaid", "none", "one")}
 
 
 def test_gpus_that_are_named_too_late_are_refused(machine, suite):
