@@ -139,6 +139,14 @@ def device(energy_config: EnergyConfig) -> str:
 
 
 @pytest.fixture(scope="session")
+def gpus(energy_config: EnergyConfig) -> tuple[int, ...]:
+    """Over which GPUs a model is spread; empty where it runs on `device` alone."""
+    from energyaware.models.device import spread_gpus
+
+    return spread_gpus(energy_config.device)
+
+
+@pytest.fixture(scope="session")
 def dataset(energy_config: EnergyConfig) -> Dataset:
     """The data of `--energy-data`."""
     return _dataset(energy_config.data)
@@ -189,13 +197,13 @@ def prepared(
 
 @pytest.fixture(scope="session")
 def load(
-    pytestconfig: pytest.Config, energy_progress: Progress, device: str
+    pytestconfig: pytest.Config, energy_progress: Progress, device: str, gpus: tuple[int, ...]
 ) -> Callable[[PreparedModel, Variant, Dataset], LoadedVariant]:
     """Load a variant of a prepared model with what a dataset has to give, see `load_prepared`."""
     from energyaware.variants.calibrated import load_prepared
 
     offered = offered_to(pytestconfig)
-    return functools.partial(load_prepared, device=device, progress=energy_progress, offered=offered)
+    return functools.partial(load_prepared, device=device, gpus=gpus, progress=energy_progress, offered=offered)
 
 
 @pytest.fixture

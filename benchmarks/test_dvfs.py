@@ -14,7 +14,7 @@ from energyaware.dvfs.knob import KnobUnavailableError
 from energyaware.dvfs.spec import Spec, choose, parse_spec, refuse_estimated_domain, setting_text
 from energyaware.dvfs.state import state_dir
 from energyaware.dvfs.sweep import Sweep, recover
-from energyaware.errors import EnergyAwareError
+from energyaware.errors import EnergyAwareError, OptionError
 from energyaware.pytest_plugin import config_of
 from energyaware.pytest_plugin.fixture import ENERGY_SESSION
 from energyaware.records import Variant
@@ -40,11 +40,20 @@ def dvfs_variants_of(config: pytest.Config) -> tuple[Variant, ...]:
 
 
 def gpu_of_run(config: EnergyConfig, knob: str) -> int | None:
-    """Index of the GPU that the models run on; None on the CPU. Torch is asked for GPU knobs alone."""
+    """Index of the GPU that the models run on; None on the CPU. Torch is asked for GPU knobs alone.
+
+    Raises:
+        OptionError: models are spread over several.
+    """
     if not knob.startswith("gpu"):
         return None
-    from energyaware.models.device import resolve
+    from energyaware.models.device import resolve, spread_gpus
 
+    if spread_gpus(config.device):
+        raise OptionError(
+            f"--energy-dvfs sets the clock of one GPU, and --energy-device={config.device} spreads models over several",
+            "name one GPU",
+        )
     kind, _, index = resolve(config.device).partition(":")
     return int(index or 0) if kind == "cuda" else None
 

@@ -114,6 +114,7 @@ def test_finetuning(
 ) -> None:
     """A round is an epoch; quality is that of the validation split, so that the test split chooses nothing."""
     from benchmarks.conftest import rca_quality
+    from energyaware.models.spread import occupied_gpus
     from energyaware.ranking.tuning import BASE_TRAIT, EPOCHS_FEATURE, PHASE, TRAINABLE
     from energyaware.tasks.trivial import trivial_accuracy
     from energyaware.training.finetune import facts_of_curve, trainable_parameters
@@ -134,6 +135,7 @@ def test_finetuning(
         tokens_in=tuning.tokens_per_epoch,
         weight_bytes=weight_bytes(model),
         fingerprints={"dataset": dataset.fingerprint} | weights,
+        gpus=occupied_gpus(model),
         traits={
             "device": device,
             "weight dtype": opened.weight_dtype,

@@ -215,6 +215,33 @@ class EnergyConfig:
     isolated: int | None = None
 
 
+_DEVICE = re.compile(r"auto|cpu|cuda(:(all|[0-9]+(,[0-9]+)*))?")
+
+
+def require_device(text: str) -> str:
+    """A value of `--energy-device` as it is.
+
+    Raises:
+        OptionError: not `auto`, `cpu`, `cuda`, `cuda:N`, `cuda:N,M,…` or `cuda:all`, or a GPU named twice.
+    """
+    if _DEVICE.fullmatch(text) is None:
+        raise OptionError(f"--energy-device={text} is unknown", "known: auto, cpu, cuda, cuda:N, cuda:N,M,…, cuda:all")
+    named = gpus_of(text) or ()
+    if len(set(named)) < len(named):
+        raise OptionError(f"--energy-device={text} names a GPU twice", "name each once")
+    return text
+
+
+def gpus_of(device: str) -> tuple[int, ...] | None:
+    """The GPUs that a run on `device` uses; None where that is not known yet (`auto`, `cuda`, `cuda:all`)."""
+    if device == "cpu":
+        return ()
+    numbers = device.removeprefix("cuda:")
+    if numbers in ("auto", "cuda", "all"):
+        return None
+    return tuple(map(int, numbers.split(",")))
+
+
 # What decides how a run is stored, judged and shown, but not what it measures.
 _READING_ONLY = frozenset(
     {

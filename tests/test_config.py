@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energyaware.config import DEFAULT_LIMIT, METRICS, Limit, TestSettings, parse_limit, parse_limits, parse_marker
+from energyaware.config import (
+    DEFAULT_LIMIT,
+    METRICS,
+    Limit,
+    TestSettings,
+    gpus_of,
+    parse_limit,
+    parse_limits,
+    parse_marker,
+    require_device,
+)
 from energyaware.errors import OptionError
 
 
@@ -182,3 +192,22 @@ def test_a_limit_is_shown_as_one_that_reads_back(text):
     limit = parse_limit(text)
     assert parse_limit(limit.text) == limit
     assert limit.text == text
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus"),
+    [
+        ("auto", None), ("cuda", None), ("cuda:all", None), ("cpu", ()), ("cuda:3", (3,)), ("cuda:1,0", (1, 0)),
+    ],
+)  # fmt: skip
+def test_the_gpus_that_a_device_names(device, gpus):
+    assert require_device(device) == device
+    assert gpus_of(device) == gpus
+
+
+@pytest.mark.parametrize(
+    "device", ["", "gpu", "cuda:", "cuda:-1", "cuda:0,", "cuda:0,0", "cuda:all,1", "cpu:0", "cuda:1 "]
+)
+def test_what_is_no_device_is_refused(device):
+    with pytest.raises(OptionError, match="--energy-device"):
+        require_device(device)

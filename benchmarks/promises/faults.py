@@ -2,7 +2,8 @@
 
 A small suite is measured again and again, and each time another call fails. After each fault the earlier run must be
 untouched, every run file readable, every benchmark that passed on disk, and the output must name cause and remedy;
-going on with `--energy-resume` must then store the whole run. Prints how many faults were injected and survived.
+going on with `--energy-resume` must then store the whole run. Prints how many faults were injected and survived, and
+which calls they were. Messages of `energyaware compare` are the matter of `benchmarks.promises.turns`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from energyaware.errors import StoredRunError
 CONFTEST = '''
 import errno
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -37,7 +40,10 @@ import pytest
 
 from energyaware.branches.channel import Channel, ChannelClosedError
 from energyaware.errors import MeterError, ModelError
+from energyaware.measure.idle import idle_power_w
 from energyaware.meters.replay import ReplayMeter
+from energyaware.pytest_plugin import session
+from energyaware.records import Domain
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KIND, NUMBER = os.environ.get("FAULT", ":none").split(":")
@@ -45,14 +51,14 @@ CHILD = any(argument.startswith("--energy-isolated") for argument in sys.argv)
 MESSAGES = "answer" if CHILD else "message"
 WRITES = ("write_text", "write_bytes", "replace", "unlink", "mkdir", "touch")
 patch = pytest.MonkeyPatch()
-counts = {}
+calls = {}
 os_open, os_close = os.open, os.close
 
 
-def strikes(kind):
+def strikes(kind, name):
     """Whether this call is the one that fails; it does so once, in whichever process."""
-    counts[kind] = counts.get(kind, 0) + 1
-    if kind != KIND or str(counts[kind]) != NUMBER:
+    calls.setdefault(kind, []).append(name)
+    if kind != KIND or str(len(calls[kind])) != NUMBER:
         return False
     try:
         os_close(os_open(os.path.join(HERE, "fired"), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
@@ -65,7 +71,7 @@ def failing(original, writes=lambda *_, **__: True):
     """The function, which fails once where energyaware itself calls it to write."""
     def call(*args, **kwargs):
         caller = sys._getframe(1).f_globals.get("__name__", "")
-        if caller.startswith("energyaware.") and writes(*args, **kwargs) and strikes("write"):
+        if caller.startswith("energyaware.") and writes(*args, **kwargs) and strikes("write", original.__name__):
             raise OSError(errno.ENOSPC, "No space left on device")
         return original(*args, **kwargs)
     return call
@@ -73,7 +79,7 @@ def failing(original, writes=lambda *_, **__: True):
 
 def broken(original):
     def call(*args, **kwargs):
-        if strikes(MESSAGES):
+        if strikes(MESSAGES, original.__name__):
             raise ChannelClosedError("the process at the other end is gone", "see what it printed last")
         return original(*args, **kwargs)
     return call
@@ -93,20 +99,44 @@ patch.setattr(Channel, "send", broken(Channel.send))
 patch.setattr(Channel, "receive", broken(Channel.receive))
 
 
+# It watches as long as a clock can tell: idle power of a counter is asked for as of any, and not judged.
+patch.setattr(session, "idle_power_w", functools.partial(idle_power_w, seconds=0))
+
+
+def ask_device(name):
+    if strikes("meter", name):
+        raise MeterError("the counter is gone", "plug it in")
+
+
 class Mortal(ReplayMeter):
+    """A counter with coarse steps, so that it is asked in every way in which a meter can be."""
+
+    def __init__(self):
+        ask_device("open")
+        super().__init__([{"cpu": 1.0}])
+        self.domains = {"cpu": Domain("mortal", "measured", 1e-6)}
+
     def start(self):
-        if strikes("meter"):
-            raise MeterError("the counter is gone", "plug it in")
+        ask_device("start")
+        return super().start()
+
+    def start_on_tick(self):
+        ask_device("start on a step")
         return super().start()
 
     def stop(self, mark):
-        if strikes("meter"):
-            raise MeterError("the counter is gone", "plug it in")
+        ask_device("stop")
         return super().stop(mark)
+
+    def know_idle(self, idle_w):
+        """It asks no device."""
+
+    def close(self):
+        ask_device("close")
 
 
 def pytest_energy_meters(config):
-    return {"mortal": lambda: Mortal([{"cpu": 1.0}])}
+    return {"mortal": Mortal}
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -116,15 +146,34 @@ def pytest_benchmark_generate_machine_info(config):
 
 @pytest.fixture
 def model():
-    if strikes("model"):
+    if strikes("model", "a fixture"):
         raise ModelError("the weights are gone", "download them again")
+
+
+def torn(owner, name):
+    """The function of a library, which fails once."""
+    original = getattr(owner, name)
+    def call(*args, **kwargs):
+        if strikes("load", f"{getattr(owner, '__name__', owner)}.{name}"):
+            raise OSError(errno.EIO, "Input/output error")
+        return original(*args, **kwargs)
+    patch.setattr(owner, name, staticmethod(call) if isinstance(owner, type) else call)
+
+
+if os.path.isdir(os.path.join(HERE, "checkpoint")):
+    import transformers
+    from transformers import modeling_utils
+
+    for owner in (transformers.AutoConfig, transformers.AutoModelForCausalLM, transformers.AutoTokenizer):
+        torn(owner, "from_pretrained")
+    torn(modeling_utils, "safe_open")
 
 
 def pytest_unconfigure(config):
     patch.undo()
     if NUMBER == "0":
-        with open(os.path.join(HERE, "counts-child.json" if CHILD else "counts.json"), "w") as file:
-            json.dump(counts, file)
+        with open(os.path.join(HERE, "calls-child.json" if CHILD else "calls.json"), "w") as file:
+            json.dump(calls, file)
 '''
 
 SUITE = """
@@ -135,9 +184,30 @@ def test_model(energy, model, size):
     energy(sum, range(size))
 
 def test_last(energy):
+    def work():
+        with energy.window("part"):
+            return sum(range(30))
+
+    energy.pedantic(work, setup=lambda: None)
+"""
+NAMES = frozenset({"test_model[10]", "test_model[20]", "test_last"})
+
+# The same with models that are loaded from a folder as everywhere, of which each step fails once.
+LOADING = """
+import pathlib
+import pytest
+from energyaware.records import Variant
+from energyaware.variants.load import load_variant
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_model(energy, precision):
+    loaded = load_variant(pathlib.Path(__file__).parent / "checkpoint", Variant("tiny", precision))
+    energy(loaded.tokenizer, "link down")
+
+def test_last(energy):
     energy(sum, range(30))
 """
-NAMES = {"test_model[10]", "test_model[20]", "test_last"}
+LOADED = frozenset({"test_model[fp32]", "test_model[bf16]", "test_last"})
 
 OPTIONS = ("--energy", "--energy-meter=mortal", "--energy-rounds=2", "--energy-report=report", "-v")
 SAVE = "--benchmark-save=run"
@@ -147,11 +217,15 @@ AGAINST = ("--energy-compare=run", "--energy-fail=energy:9999%")
 # What a measured run loads.
 LIBRARIES = ("codecarbon", "numpy", "scipy.special", "energyaware.pytest_plugin.session")
 
-WRITE, METER, MODEL, MESSAGE, ANSWER = "write", "meter", "model", "message", "answer"
+# What loading a model needs beside.
+FRAMEWORK = ("torch", "transformers", "energyaware.variants.load")
+
+WRITE, METER, MODEL, LOAD, MESSAGE, ANSWER = "write", "meter", "model", "load", "message", "answer"
 KINDS = {
     WRITE: "writes, locks and renames of files",
     METER: "meter calls",
-    MODEL: "model loads",
+    MODEL: "models that a fixture makes",
+    LOAD: "steps of loading a model from its files",
     MESSAGE: "messages to and from a process of one benchmark, here",
     ANSWER: "the same, there",
 }
@@ -160,6 +234,7 @@ _CAUSES = {
     WRITE: ("No space left on device",),
     METER: ("the counter is gone",),
     MODEL: ("the weights are gone",),
+    LOAD: ("Input/output error",),
     MESSAGE: ("its process ended", "its process hung up"),
     ANSWER: ("its process ended", "its process hung up"),
 }
@@ -167,6 +242,7 @@ _REMEDIES = {
     WRITE: ("make room", "Make room", "choose another", "store elsewhere", "make it ", "Remove it"),
     METER: ("plug it in",),
     MODEL: ("download them again",),
+    LOAD: ("check the model's files",),
     MESSAGE: ("It printed",),
     ANSWER: ("It printed",),
 }
@@ -188,12 +264,14 @@ class Outcome:
     """What one fault did.
 
     Attributes:
+        call: what failed.
         lost: benchmarks whose test passed and that are nowhere on disk.
         problems: promises that were not kept; empty: it was survived.
     """
 
     kind: str
     number: int
+    call: str
     lost: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -226,41 +304,60 @@ def _isolated(kind: str) -> tuple[str, ...]:
     return ("--energy-isolate",) if kind in (MESSAGE, ANSWER) else ()
 
 
-def prepare(folder: Path, start: Start) -> dict[str, int]:
-    """Write the suite, store a first run, and count the calls of this process that can fail.
+Calls = dict[str, list[str]]
+"""Kind to the names of its calls, in order."""
+
+
+def prepare(folder: Path, start: Start, suite: str = SUITE) -> Calls:
+    """Write the suite, store a first run, and list the calls of this process that can fail.
 
     Raises:
         RuntimeError: the suite fails without any fault.
     """
     (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "test_faults_suite.py").write_text(SUITE)
+    (folder / "test_faults_suite.py").write_text(suite)
     _without_fault(folder, start, ())
     shutil.copytree(folder / ".benchmarks", folder / "first")
     found = _without_fault(folder, start, AGAINST)
-    return {kind: found[kind] for kind in (WRITE, METER, MODEL)}
+    return {kind: found.get(kind, []) for kind in (WRITE, METER, MODEL, LOAD)}
 
 
-def count_messages(folder: Path, start: Start) -> dict[str, int]:
-    """Count the messages on both sides, in a folder that is prepared.
+def save_checkpoint(folder: Path) -> None:
+    """A tiny model with its tokenizer, as `save_pretrained` writes them."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    torch.set_num_threads(1)  # a pool of threads would not outlive the forks
+    GPT2LMHeadModel(GPT2Config(vocab_size=3, n_embd=16, n_layer=1, n_head=2, n_positions=8)).save_pretrained(folder)
+    end = "<end>"
+    words = Tokenizer(models.WordLevel({end: 0, "link": 1, "down": 2}, unk_token=end))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token=end).save_pretrained(folder)
+
+
+def list_messages(folder: Path, start: Start) -> Calls:
+    """List the messages on both sides, in a folder that is prepared.
 
     Raises:
         RuntimeError: the suite fails without any fault.
     """
     found = _without_fault(folder, start, (*AGAINST, *_isolated(MESSAGE)))
-    theirs: dict[str, int] = json.loads((folder / "counts-child.json").read_text())
+    theirs: Calls = json.loads((folder / "calls-child.json").read_text())
     return {MESSAGE: found[MESSAGE], ANSWER: theirs[ANSWER]}
 
 
-def _without_fault(folder: Path, start: Start, arguments: Sequence[str]) -> dict[str, int]:
+def _without_fault(folder: Path, start: Start, arguments: Sequence[str]) -> Calls:
     answer = start(folder, (*OPTIONS, SAVE, *arguments), {"FAULT": ":0"})
     if answer.status != 0:
         raise RuntimeError(f"the suite fails without a fault:\n{answer.output}")
-    counts: dict[str, int] = json.loads((folder / "counts.json").read_text())
-    return counts
+    calls: Calls = json.loads((folder / "calls.json").read_text())
+    return calls
 
 
-def inject(folder: Path, start: Start, kind: str, number: int) -> Outcome:
+def inject(folder: Path, start: Start, kind: str, number: int, call: str = "") -> Outcome:
     """Let one call fail, and look at everything afterwards."""
+    names = LOADED if kind == LOAD else NAMES
     storage = folder / ".benchmarks"
     for leftover in (storage, folder / "report"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -286,7 +383,7 @@ def inject(folder: Path, start: Start, kind: str, number: int) -> Outcome:
     # At the start of a line: what an isolated process printed is shown indented.
     passed = set(re.findall(r"^\S+::(\S+) PASSED", answer.output, flags=re.MULTILINE))
     lost = tuple(sorted(passed - kept))
-    whole = answer.status == 0 and kept == NAMES
+    whole = answer.status == 0 and kept == names
     if not whole:
         said = " ".join(answer.output.split())  # lines are wrapped
         if not any(cause in said for cause in _CAUSES[kind]):
@@ -295,9 +392,9 @@ def inject(folder: Path, start: Start, kind: str, number: int) -> Outcome:
             problems.append("no remedy is named")
         again = start(folder, (*options, "--energy-resume"), {"FAULT": ":none"})
         newest = next(iter(stored_files(storage)))
-        if again.status != 0 or newest in earlier or {item.name for item in load_run(newest).benchmarks} != NAMES:
+        if again.status != 0 or newest in earlier or {item.name for item in load_run(newest).benchmarks} != names:
             problems.append(f"it cannot be gone on with:\n{again.output}")
-    return Outcome(kind, number, lost, tuple(problems))
+    return Outcome(kind, number, call, lost, tuple(problems))
 
 
 def _journalled(storage: Path) -> Iterator[str]:
@@ -315,28 +412,45 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS))
     parser.add_argument("--every", type=int, default=1, metavar="N", help="let only every N-th call fail")
     arguments = parser.parse_args()
-    for module in LIBRARIES:
+    for module in (*LIBRARIES, *(FRAMEWORK if LOAD in arguments.kinds else ())):
         importlib.import_module(module)
-    rows: list[tuple[str, int, int, int]] = []
-    bad: list[Outcome] = []
+    found: list[Outcome] = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        counts = prepare(folder, in_a_process)
+        folder, loading = Path(name, "suite"), Path(name, "loading")
+        folder.mkdir()
+        calls = prepare(folder, in_a_process)
         if {MESSAGE, ANSWER} & set(arguments.kinds):
-            counts |= count_messages(folder, in_a_process)
+            calls |= list_messages(folder, in_a_process)
+        if LOAD in arguments.kinds:
+            save_checkpoint(loading / "checkpoint")
+            calls[LOAD] = prepare(loading, in_a_process, LOADING)[LOAD]
         for kind in arguments.kinds:
-            found = []
-            for number in range(1, counts[kind] + 1, arguments.every):
-                found.append(inject(folder, in_a_process, kind, number))
-                print(f"{kind} {number} of {counts[kind]}", file=sys.stderr)
-            bad += [item for item in found if item.problems or item.lost]
-            survived = sum(not item.problems and not item.lost for item in found)
-            rows.append((KINDS[kind], len(found), survived, sum(len(item.lost) for item in found)))
-    rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows), sum(row[3] for row in rows)))
-    print(tabulate(rows, headers=("what fails once", "injected", "survived", "results lost"), tablefmt="github"))
+            for number, call in list(enumerate(calls[kind], 1))[:: arguments.every]:
+                found.append(inject(loading if kind == LOAD else folder, in_a_process, kind, number, call))
+                print(f"{kind} {number} of {len(calls[kind])}: {call}", file=sys.stderr)
+    print(render(found))
+    bad = [item for item in found if item.problems or item.lost]
     for item in bad:
-        print(f"\n{item.kind} {item.number}: {'; '.join([*item.problems, *(f'lost {name}' for name in item.lost)])}")
+        told = "; ".join([*item.problems, *(f"lost {name}" for name in item.lost)])
+        print(f"\n{item.kind} {item.number} ({item.call}): {told}")
     raise SystemExit(1 if bad else 0)
+
+
+def render(found: Sequence[Outcome]) -> str:
+    """The table, in Markdown: each kind with its calls by name, and all together."""
+    rows = []
+    for title, chosen in (
+        *((title, [item for item in found if item.kind == kind]) for kind, title in KINDS.items()),
+        ("all", found),
+    ):
+        if not chosen:
+            continue
+        names = Counter(item.call for item in chosen) if title != "all" else {}
+        which = ", ".join(f"{count} {name}" for name, count in names.items())
+        survived = sum(not item.problems and not item.lost for item in chosen)
+        rows.append((title, which, len(chosen), survived, sum(len(item.lost) for item in chosen)))
+    headers = ("what fails once", "calls", "injected", "survived", "results lost")
+    return tabulate(rows, headers=headers, tablefmt="github")
 
 
 if __name__ == "__main__":

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from energyaware.errors import MeterError
 from energyaware.measure.candle import Candle
 from energyaware.measure.contention import Observer
 from energyaware.meters.base import Meter, start_on_tick
-from energyaware.records import Reading, Round, RoundState, is_valid_energy
+from energyaware.records import Domain, Reading, Round, RoundState, is_valid_energy
 
 RESOLUTIONS_PER_WINDOW = 50
 # Shorter windows are ruled by timer interrupts and cache state, however fine the meter.
@@ -63,6 +64,32 @@ def invalid(energy_j: Mapping[str, float], domains: Mapping[str, object]) -> str
     return None
 
 
+_GPU = re.compile(r"gpu[0-9]+")
+
+
+def domains_used(domains: Mapping[str, Domain], gpus: Sequence[int] | None) -> dict[str, Domain]:
+    """The domains whose joules belong to a workload on some GPUs: theirs, and everything that is no single GPU's.
+
+    Args:
+        domains: what the meter reads.
+        gpus: as torch numbers them; None where nobody says: all domains.
+
+    Raises:
+        MeterError: the meter reads GPUs, but not all of these: their joules would be missing from the sum.
+    """
+    if gpus is None:
+        return dict(domains)
+    used = [f"gpu{index}" for index in gpus]
+    read = [name for name in domains if _GPU.fullmatch(name)]
+    unread = [name for name in used if name not in read]
+    if read and unread:
+        raise MeterError(
+            f"the workload runs on {', '.join(used)}, and the energy of {', '.join(unread)} is not read",
+            "see `energyaware doctor` for the reason, and name GPUs that are read with --energy-device",
+        )
+    return {name: domain for name, domain in domains.items() if name not in read or name in used}
+
+
 @dataclass(slots=True)
 class _Open:
     """A round under way."""
@@ -85,6 +112,7 @@ class RoundRecorder:
         rng: draws the order of candle and workload.
         idle_w: watts that are taken off each domain when joules are read; a round that is not above them is discarded.
         observer: looks at the machine beside each round.
+        domains: those of the meter's domains whose joules are the workload's; None: all.
 
     Raises:
         MeterError: from any of the three, when the device stops answering.
@@ -102,8 +130,10 @@ class RoundRecorder:
         warm: Callable[[], object] | None = None,
         idle_w: Mapping[str, float] | None = None,
         observer: Observer | None = None,
+        domains: Mapping[str, Domain] | None = None,
     ) -> None:
         self.meter = meter
+        self.domains = dict(meter.domains if domains is None else domains)
         self.candle = candle
         self.calls = calls
         self.candle_calls = candle_calls
@@ -113,7 +143,7 @@ class RoundRecorder:
         self._rng = rng
         self._before_round = before_round
         self._warm = warm
-        self.idle_w = dict(idle_w or {})
+        self.idle_w = {name: watts for name, watts in (idle_w or {}).items() if name in self.domains}
         self._observer = observer
         self._open: _Open | None = None
         self._in_window = False
@@ -194,7 +224,7 @@ class RoundRecorder:
         finally:
             total = self._windows.setdefault(name, {})
             read = self.meter.stop(mark)
-            for domain in self.meter.domains:
+            for domain in self.domains:
                 # One absent or negative part spoils the sum, which would otherwise look valid; a zero part is short.
                 part = read.get(domain, math.nan)
                 total[domain] = total.get(domain, 0.0) + (part if part >= 0 else math.nan)
@@ -214,16 +244,16 @@ class RoundRecorder:
         return self.meter.stop(mark), wall_s
 
     def _keep(self, current: _Open, raw: Mapping[str, float], wall_s: float, state: RoundState | None) -> None:
-        reason = invalid(raw, self.meter.domains)
+        reason = invalid(raw, self.domains)
         if reason is None and current.candle is not None:
-            reason = invalid(current.candle[0], self.meter.domains)
+            reason = invalid(current.candle[0], self.domains)
             reason = reason and f"candle {reason}"
         if reason is not None:
             self.discarded[reason] += 1
             return
         windows: dict[str, Reading] = {}
         for name, window_j in self._windows.items():
-            problem = invalid(window_j, self.meter.domains)
+            problem = invalid(window_j, self.domains)
             if problem is None:
                 windows[name] = Reading(dict(window_j), self._window_s[name])
             else:
@@ -231,10 +261,10 @@ class RoundRecorder:
         candle = None
         if current.candle is not None:
             energy_j, seconds = current.candle
-            per_unit = {name: energy_j[name] / self.candle_calls for name in self.meter.domains}
+            per_unit = {name: energy_j[name] / self.candle_calls for name in self.domains}
             candle = Reading(per_unit, seconds / self.candle_calls)
         # Only what the meter declared was checked.
-        reading = Reading({name: raw[name] for name in self.meter.domains}, wall_s)
+        reading = Reading({name: raw[name] for name in self.domains}, wall_s)
         if any(item is not None and item.above_idle_j(self.idle_w) <= 0 for item in (reading, candle)):
             self.discarded["not above idle power"] += 1
             return

@@ -32,6 +32,8 @@ class Facts:
         ceiling: the most that this machine could do, `energyaware.records.Ceiling`.
         variant, task, phase, group: what the row is; `group` is ranked together.
         features: numbers that describe the work and condition nothing (parameters, entropy), for `energyaware analyze`.
+        gpus: those that the call runs on, as torch numbers them, said before it is metered: only their joules, and
+            those of CPU and DRAM, are the row's. Unsaid, every GPU of the run counts.
         fingerprints, traits: conditions that must agree before two runs are compared.
         notes: what a reader must know.
     """
@@ -54,6 +56,7 @@ class Facts:
     phase: str = ""
     group: str = ""
     features: Mapping[str, float] = field(default_factory=dict)
+    gpus: Sequence[int] | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     traits: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -110,7 +113,7 @@ class Facts:
             phase=self.phase,
             candle=candle,
             layout=layout,
-            domains=dict(recorder.meter.domains),
+            domains=dict(recorder.domains),
             rounds=tuple(recorder.rounds),
             variant=self.variant,
             discarded=dict(recorder.discarded),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from energyaware.config import EnergyConfig
+from energyaware.errors import OptionError
 from energyaware.progress import Progress, silent
 from energyaware.pytest_plugin import CONFIG
 from energyaware.pytest_plugin.unmeasured import Call, Unmeasured
@@ -76,13 +77,14 @@ class EnergyFixture:
 
         Raises:
             OptionError: an unknown candle.
-            MeterError: the meter stopped answering.
+            MeterError: the meter stopped answering, or reads only some of the GPUs that `record(gpus=…)` names.
         """
         from energyaware.measure.layout import HeapShift
         from energyaware.measure.memory import peak_bytes, reset_peak
-        from energyaware.measure.rounds import RoundRecorder, calls_per_window, rounds_that_fit
+        from energyaware.measure.rounds import RoundRecorder, calls_per_window, domains_used, rounds_that_fit
 
         session, benchmark = self._session, self._benchmark
+        domains = domains_used(session.meter.domains, self._facts.gpus)
         name = self._settings.candle or candle or "interpreter"
         reference, candle_calls = session.candle(name)
         self._candle_id = reference.id if reference is not None else ""
@@ -129,6 +131,7 @@ class EnergyFixture:
                 warm=call,
                 idle_w=session.idle_w if session.settings.net else None,
                 observer=session.observer,
+                domains=domains,
             )
             started = 0
             tracks_peak = reset_peak()
@@ -166,8 +169,12 @@ class EnergyFixture:
         """Say what is known about the row; see `energyaware.pytest_plugin.facts.Facts` for the names.
 
         Raises:
-            OptionError: an unknown name, or a value that cannot be.
+            OptionError: an unknown name, or a value that cannot be; GPUs that are named after the rounds.
         """
+        if "gpus" in facts and self._recorder is not None:
+            raise OptionError(
+                "energy.record(gpus=…) came after the rounds, whose joules are chosen by it", "say it before the call"
+            )
         self._facts = self._facts.updated(facts)
 
     @contextlib.contextmanager

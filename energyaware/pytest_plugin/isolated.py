@@ -12,7 +12,7 @@ import pytest
 from energyaware.baselines.codec import to_json
 from energyaware.baselines.journal import Finished, Spent
 from energyaware.branches.channel import Channel, ChannelClosedError
-from energyaware.config import EnergyConfig, TestSettings
+from energyaware.config import EnergyConfig, TestSettings, gpus_of
 from energyaware.errors import EnergyAwareError
 from energyaware.measure.candle import Candle
 from energyaware.measure.contention import Observer
@@ -22,7 +22,7 @@ from energyaware.meters.base import Meter, TickingMeter
 from energyaware.meters.gpu_state import open_gpu_state
 from energyaware.pytest_plugin.candles import Candles
 from energyaware.pytest_plugin.journal import now, timing_of
-from energyaware.pytest_plugin.session import drive, first_line, gpus_of, marked, session_meter
+from energyaware.pytest_plugin.session import drive, first_line, marked, session_meter
 from energyaware.records import Benchmark
 
 # What the process that started this one does for both: it writes files, and has already chosen among the tests by what

@@ -9,7 +9,16 @@ from typing import Any, cast
 
 import pytest
 
-from energyaware.config import DEFAULT_LIMIT, NEWEST_ANCESTOR, SORTS, SUITES, EnergyConfig, Suite, parse_limits
+from energyaware.config import (
+    DEFAULT_LIMIT,
+    NEWEST_ANCESTOR,
+    SORTS,
+    SUITES,
+    EnergyConfig,
+    Suite,
+    parse_limits,
+    require_device,
+)
 from energyaware.errors import OptionError
 from energyaware.paths import is_dir
 
@@ -39,7 +48,7 @@ def add_options(parser: pytest.Parser) -> None:
         "",
         metavar="A,B",
     )
-    twin("--energy-device", "auto, cpu or cuda[:N]", "auto", metavar="DEVICE")
+    twin("--energy-device", "auto, cpu, cuda[:N], or cuda:N,M,… or cuda:all to spread models", "auto", metavar="DEVICE")
     twin("--energy-data", "a catalogue dataset, or a JSONL, CSV or Parquet file", "network", metavar="NAME|PATH")
     twin("--energy-weight", "w of R = w·φ + (1−w)·ρ", "0.5", metavar="W")
     twin(
@@ -242,9 +251,7 @@ def read_config(config: pytest.Config) -> EnergyConfig:
             "--energy-fail has no baseline to judge against", "add --energy --energy-compare (or --energy-compare=NAME)"
         )
     rounds = _number(config, "energy_rounds", 2, 100_000)
-    device = _value(config, "energy_device")
-    if not (device in ("auto", "cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdecimal())):
-        raise OptionError(f"--energy-device={device} is unknown", "known: auto, cpu, cuda, cuda:N")
+    device = require_device(_value(config, "energy_device"))
     report = _value(config, "energy_report")
     watts = _number(config, "energy_core_watts", 0.001, 1000)
     weight = _number(config, "energy_weight", 0, 1)

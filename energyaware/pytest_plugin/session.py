@@ -16,7 +16,7 @@ from energyaware.baselines.codec import to_json
 from energyaware.baselines.gate import Judgement, failing, judge
 from energyaware.baselines.journal import Finished
 from energyaware.baselines.store import Baseline, find_baseline, history
-from energyaware.config import EnergyConfig, Limit, TestSettings, parse_marker
+from energyaware.config import EnergyConfig, Limit, TestSettings, gpus_of, parse_marker
 from energyaware.data.source import shown
 from energyaware.dvfs.state import state_dir
 from energyaware.dvfs.sweep import recover
@@ -72,13 +72,6 @@ def session_meter(config: pytest.Config) -> Meter:
         for name, factory in (offer or {}).items()
     }
     return open_meter(settings.meter, settings.core_watts, registered, gpus_of(settings.device))
-
-
-def gpus_of(device: str) -> tuple[int, ...] | None:
-    """The GPUs that a run on `device` uses; None where that is not known yet (`auto`)."""
-    if device == "cpu":
-        return ()
-    return (int(device.removeprefix("cuda:")),) if device.startswith("cuda:") else None
 
 
 def learn_idle(meter: Meter, needed: bool) -> dict[str, float]:

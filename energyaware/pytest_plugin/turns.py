@@ -12,7 +12,7 @@ import pytest
 from energyaware.baselines.codec import to_json
 from energyaware.branches.chance import first_blocks, seed_of_process
 from energyaware.branches.channel import PROTOCOL, Channel, ChannelClosedError
-from energyaware.config import EnergyConfig, TestSettings
+from energyaware.config import EnergyConfig, TestSettings, gpus_of
 from energyaware.errors import EnergyAwareError, OptionError
 from energyaware.measure.candle import Candle
 from energyaware.measure.contention import Observer
@@ -21,7 +21,7 @@ from energyaware.measure.machine import describe
 from energyaware.measure.rounds import RoundRecorder, min_window_s
 from energyaware.meters.base import Meter, TickingMeter
 from energyaware.meters.gpu_state import open_gpu_state
-from energyaware.pytest_plugin.session import first_line, gpus_of, learn_idle, marked, session_meter
+from energyaware.pytest_plugin.session import first_line, learn_idle, marked, session_meter
 from energyaware.records import Benchmark
 
 

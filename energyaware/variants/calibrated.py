@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,7 @@ def load_prepared(
     variant: Variant,
     dataset: Dataset,
     device: str = "cpu",
+    gpus: Sequence[int] = (),
     cache: Path | None = None,
     progress: Progress = silent,
     offered: Mapping[str, Compress] = MappingProxyType({}),
@@ -34,6 +35,7 @@ def load_prepared(
     pruning and dataset; its other precisions are made of the same weights.
 
     Args:
+        gpus: see `energyaware.variants.load.load_variant`.
         cache: where recovered models are kept; by default `cache_dir()`.
         progress: called after each step of a recovery.
         offered: compressions of other plugins, by name.
@@ -54,4 +56,5 @@ def load_prepared(
         probe=partial(probe_batch, dataset),
         recovered=recovered,
         offered=offered,
+        gpus=gpus,
     )

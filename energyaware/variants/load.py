@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +32,7 @@ from energyaware.compression.structured import drop_layers
 from energyaware.errors import CompressionError
 from energyaware.models.fingerprint import weights_fingerprint
 from energyaware.models.loading import load_model, load_tokenizer
+from energyaware.models.spread import occupied_gpus, spread
 from energyaware.records import Variant
 from energyaware.variants.grid import CALIBRATED, PRECISIONS, Pruning, parse_pruning
 from energyaware.variants.offered import Compress
@@ -60,6 +61,7 @@ class LoadedVariant:
         notes: what a reader must know (`conv1d→linear`, `zeros run dense (masked)`).
         parameters: how many there are, tied ones once; structured pruning lowers it, masks and quantization do not.
         weights: fingerprint of the recovered weights; None where the weights are the dense model's, pruned or not.
+        gpus: those that hold a part of it, as torch numbers them; empty on the CPU.
     """
 
     model: Any
@@ -71,6 +73,7 @@ class LoadedVariant:
     notes: tuple[str, ...]
     parameters: int
     weights: str | None = None
+    gpus: tuple[int, ...] = ()
 
 
 def load_variant(
@@ -85,6 +88,7 @@ def load_variant(
     double_quant: bool | None = None,
     recovered: str | Path | None = None,
     offered: Mapping[str, Compress] = MappingProxyType({}),
+    gpus: Sequence[int] = (),
 ) -> LoadedVariant:
     """Load one variant.
 
@@ -106,6 +110,8 @@ def load_variant(
         double_quant: replaces the precision's own choice for the scales of nf4 and fp4.
         recovered: folder of the pruned model that was trained again; needed by names that end in `-recovered`.
         offered: compressions of other plugins, by name.
+        gpus: spread an unquantized model over these, the first of which is `device`; quantized weights stay on
+            `device`, and a note says so.
 
     Raises:
         CompressionError: unknown name, a compression that does not fit the model, one that changed nothing, or one
@@ -151,11 +157,15 @@ def load_variant(
         weight_dtype = SCHEMES[variant.precision].stored
         notes += _quantize(model, variant.precision, device, int8_threshold, double_quant)
         compute_dtype = kernel_dtype(model) or weight_dtype
+        notes += ["quantized: on one GPU, not spread"] if gpus else []
     else:
         if convert_to_linear(model):
             notes.append("conv1d→linear" if model.config.model_type == "gpt2" else "subclasses→linear")
         _cast(model, _DTYPES[variant.precision])
-        model.to(device)
+        if gpus:
+            spread(model, gpus)
+        else:
+            model.to(device)
         compute_dtype = weight_dtype = variant.precision
     model.eval()
     after = snapshot(model)
@@ -175,6 +185,7 @@ def load_variant(
         notes=tuple(notes),
         parameters=parameters,
         weights=weights_fingerprint(Path(recovered)) if pruning.recovered and recovered is not None else None,
+        gpus=occupied_gpus(model),
     )
 
 

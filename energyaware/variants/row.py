@@ -48,7 +48,12 @@ def row_facts(loaded: LoadedVariant, prepared: PreparedModel, dataset: Dataset, 
     return {
         "variant": loaded.variant,
         "fingerprints": {"dataset": dataset.fingerprint} | weights,
-        "traits": {"device": device, "weight dtype": loaded.weight_dtype, "compute dtype": loaded.compute_dtype},
+        "gpus": loaded.gpus,
+        "traits": {
+            "device": _place(loaded, device),
+            "weight dtype": loaded.weight_dtype,
+            "compute dtype": loaded.compute_dtype,
+        },
         "features": {"parameters": loaded.parameters} | _proof(loaded.proof),
         "notes": (
             *dataset.notes,
@@ -56,6 +61,11 @@ def row_facts(loaded: LoadedVariant, prepared: PreparedModel, dataset: Dataset, 
             *((f"computes in {loaded.compute_dtype}",) if other_dtype else ()),
         ),
     }
+
+
+def _place(loaded: LoadedVariant, device: str) -> str:
+    """Where a variant runs: every GPU where there are several, since a run on two is not compared with one on four."""
+    return "+".join(f"cuda:{index}" for index in loaded.gpus) if len(loaded.gpus) > 1 else device
 
 
 def _proof(proof: Proof) -> dict[str, float]:

@@ -52,9 +52,16 @@ def survived(folder, start, kind, numbers):
 # Strides that share no factor with the calls of one round, so that every sort of call is met.
 @pytest.mark.parametrize(("kind", "stride"), [(faults.WRITE, 5), (faults.METER, 11), (faults.MODEL, 2)])
 def test_a_call_that_fails_once_loses_nothing(pytester, start, kind, stride):
-    counts = faults.prepare(pytester.path, start)
-    assert counts[kind] >= 2
-    survived(pytester.path, start, kind, range(1, counts[kind] + 1, stride))
+    calls = faults.prepare(pytester.path, start)
+    assert len(calls[kind]) >= 2
+    survived(pytester.path, start, kind, range(1, len(calls[kind]) + 1, stride))
+
+
+def test_every_way_to_ask_a_meter_fails_once(pytester, start):
+    calls = faults.prepare(pytester.path, start)[faults.METER]
+    assert set(calls) == {"open", "start", "start on a step", "stop", "close"}
+    ends = {where for name in set(calls) for where in (calls.index(name), len(calls) - 1 - calls[::-1].index(name))}
+    survived(pytester.path, start, faults.METER, [where + 1 for where in sorted(ends)])
 
 
 def test_a_message_that_fails_once_loses_nothing(pytester, start):

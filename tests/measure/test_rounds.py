@@ -18,6 +18,7 @@ from energyaware.measure.rounds import (
     MIN_WINDOW_S,
     RoundRecorder,
     calls_per_window,
+    domains_used,
     invalid,
     min_window_s,
     rounds_that_fit,
@@ -486,3 +487,39 @@ def test_a_meter_that_cannot_nest_tells_nothing_of_the_harness(clock):
     target = recorder(Scripted(itertools.repeat(1.0)))
     one_round(target, lambda: setattr(clock, "now_s", clock.now_s + 1.0))
     assert target.harness_j == 0.0
+
+
+# --- which joules are the workload's ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gpus", "used"),
+    [
+        (None, {"cpu", "dram", "gpu", "gpu0", "gpu1", "gpu10"}),
+        ((), {"cpu", "dram", "gpu"}),
+        ((1,), {"cpu", "dram", "gpu", "gpu1"}),
+        ((0, 10), {"cpu", "dram", "gpu", "gpu0", "gpu10"}),
+    ],
+)
+def test_only_the_gpus_in_use_count(gpus, used):
+    domains = {name: Domain("x", "measured", 1e-6) for name in ("cpu", "dram", "gpu", "gpu0", "gpu1", "gpu10")}
+    assert set(domains_used(domains, gpus)) == used
+
+
+def test_a_gpu_in_use_that_is_not_read_is_an_error_unless_no_gpu_is():
+    cpu, gpu = Domain("x", "estimated", 1e-6), Domain("x", "measured", 1e-6)
+    assert set(domains_used({"cpu": cpu}, (0, 1))) == {"cpu"}
+    with pytest.raises(MeterError, match="runs on gpu0, gpu1, and the energy of gpu1 is not read"):
+        domains_used({"cpu": cpu, "gpu0": gpu}, (0, 1))
+
+
+def test_a_gpu_that_idles_beside_the_workload_spoils_no_round_and_adds_nothing():
+    reading = {"cpu": 1.0, "gpu0": 5.0, "gpu1": 0.0}
+    meter = Scripted(itertools.repeat(reading), domains=reading)
+    used = domains_used(meter.domains, (0,))
+    target = recorder(meter, Candle("c", 1, lambda: None), domains=used, idle_w={"gpu0": 1.0, "gpu1": 50.0})
+    one_round(target)
+    assert target.discarded == {}
+    (found,) = target.rounds
+    assert found.reading.energy_j == found.candle.energy_j == {"cpu": 1.0, "gpu0": 5.0}
+    assert target.idle_w == {"gpu0": 1.0}

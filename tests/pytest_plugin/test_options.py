@@ -19,6 +19,8 @@ USAGE_ERROR = 4
         (["--energy-columns=rank,jules"], "*unknown column 'jules'*energy*"),
         (["--energy-device=tpu"], "*--energy-device=tpu is unknown*cuda:N*"),
         (["--energy-device=cuda:²"], "*--energy-device=cuda:² is unknown*cuda:N*"),
+        (["--energy-device=cuda:0,"], "*--energy-device=cuda:0, is unknown*cuda:N,M*"),
+        (["--energy-device=cuda:1,1"], "*--energy-device=cuda:1,1 names a GPU twice*"),
         (["--energy-compare=" + "x" * 5000], "*no such file*number, name or branch*"),
         (["--energy-country=XX"], "*no country 'XX'*--energy-country=DEU*"),
         (["--energy-compare=nobody"], "*no such file*number, name or branch*"),

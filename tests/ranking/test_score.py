@@ -1,13 +1,25 @@
 import dataclasses
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyaware.ranking.score import Row, Winner, detail, pareto_front, quality_of, rank, winners_by_weight
+from energyaware.ranking.score import (
+    CERTAINTY,
+    DRAWS,
+    Row,
+    Winner,
+    detail,
+    pareto_front,
+    quality_of,
+    rank,
+    shared_ranks,
+    winners_by_weight,
+)
 from energyaware.records import Domain, Variant, Work
 
 
@@ -221,6 +233,31 @@ def test_a_ranking_is_the_same_every_time(bench):
     assert rank(items, 0.5) == rank(items, 0.5)
 
 
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 7),
+    st.sampled_from([40, 200, DRAWS]),
+    st.sampled_from([0.0, 0.3, 2.0, 8.0]),
+)
+def test_shared_ranks_are_those_of_every_pair_draw_by_draw(seed, rows, count, spread):
+    rng = np.random.default_rng(seed)
+    # Common noise and few different values: pairs that overlap, that are tied, and that only pairing tells apart.
+    draws = np.round(rng.normal(0, spread, (rows, 1)) + rng.normal(0, 2, count) + rng.normal(0, 0.5, (rows, count)), 1)
+    beats = (draws[:, None, :] > draws[None, :, :]).mean(axis=2)
+    assert shared_ranks(draws).tolist() == (1 + (beats >= CERTAINTY).sum(axis=0)).tolist()
+
+
+def test_ranking_takes_memory_in_proportion_to_its_rows():
+    draws = np.random.default_rng(0).normal(np.arange(600)[:, None] / 100, 1, (600, 500))
+    tracemalloc.start()
+    try:
+        shared_ranks(draws)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * draws.nbytes  # every pair of rows at once: 75 times
+
+
 # --- candle ----------------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +298,21 @@ def test_winners_have_the_highest_r_on_a_dense_grid(points):
         for winner in winners:
             if winner.low <= weight <= winner.high:
                 assert value[winner.name](weight) == pytest.approx(best, abs=1e-9)
+
+
+def test_winners_among_thousands_of_rows():
+    rng = np.random.default_rng(0)
+    angles = rng.uniform(0, math.pi / 2, 3000)
+    rows = scored(zip(np.cos(angles).tolist(), np.sin(angles).tolist(), strict=True))  # every one wins somewhere
+    winners = winners_by_weight(rows)
+    assert len(winners) > 2900
+    assert all(before.high == after.low for before, after in itertools.pairwise(winners))
+    by_name = {row.name: row for row in rows}
+    phi, rho = np.array([[row.phi, row.rho] for row in rows]).T
+    for winner in winners[::100]:
+        middle = (winner.low + winner.high) / 2
+        row = by_name[winner.name]
+        assert middle * row.phi + (1 - middle) * row.rho == pytest.approx((middle * phi + (1 - middle) * rho).max())
 
 
 def test_winners_by_hand():

@@ -275,3 +275,20 @@ def test_an_offered_compression_changes_the_model_before_the_cast(saved, calibra
 def test_an_offered_compression_that_changes_nothing_is_an_error(saved):
     with pytest.raises(CompressionError, match="idle changed no weight"):
         load_variant(saved[1], Variant("mini", "fp32", "idle"), offered={"idle": lambda model, batches: None})
+
+
+def test_an_unquantized_model_is_spread_and_a_quantized_one_stays(saved, monkeypatch):
+    from energyaware.variants import load
+
+    _, folder = saved
+    sent = []
+    monkeypatch.setattr(load, "spread", lambda model, gpus: sent.append((model.dtype, tuple(gpus))))
+    monkeypatch.setattr(load, "occupied_gpus", lambda model: (0, 1) if sent else ())
+    loaded = load_variant(folder, make_variant("mini", "bf16"), gpus=(0, 1))
+    assert sent == [(torch.bfloat16, (0, 1))]
+    assert loaded.gpus == (0, 1)
+    sent.clear()
+    quantized = load_variant(folder, make_variant("mini", "nf4"), gpus=(0, 1))
+    assert sent == []
+    assert "quantized: on one GPU, not spread" in quantized.notes
+    assert quantized.gpus == ()

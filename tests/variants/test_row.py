@@ -14,7 +14,7 @@ from energyaware.variants.row import plan_layout, product_dtypes, row_facts
 DATASET = Dataset("tickets", "f" * 64, ("a", "b"), (), (), (), notes=("two dropped",))
 
 
-def loaded(precision="fp32", compute="fp32", dtype=torch.float32, logits=None):
+def loaded(precision="fp32", compute="fp32", dtype=torch.float32, logits=None, gpus=()):
     return SimpleNamespace(
         model=SimpleNamespace(dtype=dtype),
         variant=make_variant("small", precision),
@@ -22,6 +22,7 @@ def loaded(precision="fp32", compute="fp32", dtype=torch.float32, logits=None):
         weight_dtype=precision,
         notes=("conv1d→linear",),
         parameters=1000,
+        gpus=gpus,
         proof=Proof(30, 120, 30, 480, ("a",), 2, 2, ("fp32",), logits),
     )
 
@@ -31,10 +32,18 @@ def test_facts_of_a_row():
     assert facts == {
         "variant": make_variant("small", "fp32"),
         "fingerprints": {"dataset": "f" * 64, "weights": "a" * 64},
+        "gpus": (),
         "traits": {"device": "cpu", "weight dtype": "fp32", "compute dtype": "fp32"},
         "features": {"parameters": 1000, "weights changed": 30, "share of weights changed": 0.25},
         "notes": ("two dropped", "conv1d→linear"),
     }
+
+
+@pytest.mark.parametrize(("gpus", "place"), [((), "cuda"), ((1,), "cuda"), ((0, 1), "cuda:0+cuda:1")])
+def test_a_row_says_over_which_gpus_its_model_is_spread(gpus, place):
+    facts = row_facts(loaded(gpus=gpus), PreparedModel("folder", None), DATASET, "cuda")
+    assert facts["gpus"] == gpus
+    assert facts["traits"]["device"] == place
 
 
 def test_a_probe_tells_how_far_the_answers_moved():
