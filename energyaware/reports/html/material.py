@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from energyaware.baselines.gate import Judgement
 from energyaware.ranking.score import Detail, Ranking, Row
@@ -25,6 +25,7 @@ class Material:
         grams: joules to grams of CO₂ equivalent; nan where the run names no intensity.
         runs: all that were given, oldest first, `run` among them.
         judgements: verdicts against `baseline`; empty where nothing was compared.
+        launches: full name and metric to one log ratio for each launch of a comparison in turns, in their order.
         analyses: drivers of energy; empty where nobody asked for them.
         sections: what follows the rankings in the terminal too: fine-tuning, its total cost, the papers' conclusions.
     """
@@ -35,6 +36,7 @@ class Material:
     runs: tuple[Run, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     baseline: str = ""
+    launches: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
     analyses: tuple[Analysis, ...] = ()
     sections: tuple[Section, ...] = ()
 
