@@ -43,6 +43,7 @@ from energyaware.records import SCHEMA_VERSION, Benchmark, RowSource, Run, Total
 from energyaware.reports import files
 from energyaware.reports.columns import plain
 from energyaware.reports.sections import Section, sections
+from energyaware.reports.tables import wrapped
 
 
 def check_timing(config: pytest.Config, timing: bool) -> str | None:
@@ -195,13 +196,15 @@ class EnergySession:
                 raise pytest.UsageError(str(error)) from None
         self._part = Part(self.meter)
 
-    def pytest_report_header(self) -> str:
+    def pytest_report_header(self) -> list[str]:
         """Which meter reads what, before the first number."""
         if self.config.getoption("collectonly"):
-            return "energy: nothing is measured with --collect-only"
+            return ["energy: nothing is measured with --collect-only"]
         domains = self.meter.domains.items()
         read = ", ".join(f"{name} {item.source} by {item.meter} ({item.detail})" for name, item in domains)
-        return f"energy: {read}" + (f"\nenergy: {self._restored}" if self._restored else "")
+        said = [f"energy: {text}" for text in (read, self._restored) if text]
+        width = self.config.get_terminal_writer().fullwidth
+        return [line for text in said for line in wrapped(text, width)]
 
     def _storage(self) -> Path:
         storage = self.config._benchmarksession.storage  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ With `-q` the tables, what failed and the totals remain; with `-qq` only what fa
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,12 @@ from energyaware.reports.tables import TERMINAL, gate_table, ranking_notes, rank
 
 if TYPE_CHECKING:
     from energyaware.pytest_plugin.session import EnergySession
+
+
+def near(path: Path) -> Path:
+    """A path as one who stands here would write it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def summarize(reporter: pytest.TerminalReporter, session: EnergySession, run: Run, grams: Grams) -> None:
@@ -105,7 +112,7 @@ class Summary:
             )
             return
         state = " from a dirty tree" if baseline.run.dirty else ""
-        self._lines(f"baseline: {baseline.run.path}{state} ({baseline.chosen})")
+        self._lines(f"baseline: {near(Path(baseline.run.path))}{state} ({baseline.chosen})")
         for problem in baseline.skipped:
             self._lines(f"skipped: {problem}", yellow=True)
 
@@ -118,6 +125,6 @@ class Summary:
                 f"interrupted: the {len(run.benchmarks)} finished benchmarks are stored, marked as an incomplete run"
             )
         if self._session.written and self._tables:
-            self._lines("report: " + ", ".join(str(path) for path in self._session.written))
+            self._lines("report: " + ", ".join(str(near(path)) for path in self._session.written))
         if self._session.report_problem:
             self._lines(self._session.report_problem, red=True)
