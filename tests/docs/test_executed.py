@@ -242,9 +242,10 @@ def write_data(folder):
     other.parent.mkdir(parents=True)
     german = "Störungstext;Ursache\n" + "".join(f"{text.replace(',', '')};{label}\n" for text, label in rows)
     other.write_text(german, encoding="cp1252")
-    alarms = "alarm_los,alarm_temp,label\n" + "".join(
-        f"{index * (index % 2)},{index * (1 - index % 2)},{label}\n" for index, (_, label) in enumerate(rows, 1)
-    )
+    # Which of six alarms were active: most rows differ.
+    alarms = ",".join(f"alarm_{place}" for place in range(6)) + ",label\n"
+    for index, (_, label) in enumerate(rows, 1):
+        alarms += ",".join(str(100 * (index >> place & 1)) for place in range(6)) + f",{label}\n"
     (folder / "alarms.csv").write_text(alarms)
     boards = (
         {"q": f"which board failed, ticket {index}?", "a": "line", "b": "fan", "c": "power", "right": "fan"}
