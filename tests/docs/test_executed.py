@@ -23,6 +23,7 @@ from energyaware.branches.launches import Question
 from energyaware.branches.verdicts import Standing
 from energyaware.cli import compare, main
 from energyaware.measure import rounds
+from energyaware.pytest_plugin import candles
 from energyaware.records import SCHEMA_VERSION, Benchmark, Domain, Reading, Round, Totals, Variant, Work
 
 ROOT = Path(__file__).parents[2]
@@ -283,6 +284,7 @@ def project(libraries, pytester, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("ENERGYAWARE_CACHE", str(pytester.path / "cache"))
     monkeypatch.setattr(rounds, "MIN_WINDOW_S", 0.004)  # the meter reads the same, however short a window is
+    monkeypatch.setattr(candles, "calls_per_window", lambda call, window_s: (1, window_s))  # and however long
     monkeypatch.setattr(compare, "compare", compared)
     monkeypatch.setattr(compare, "best_available", lambda watts: None)
     pytester.makeini("[pytest]\nenergy_meter = counted\nenergy_rounds = 2\n")
