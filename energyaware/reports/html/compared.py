@@ -36,7 +36,7 @@ def compared_page(title: str, comparison: Comparison, machine: Mapping[str, str]
         )
         for name, metric in noisy
     }
-    material = Material(run, (), lambda _: nan, (run,), judgements, title, launches)
+    material = Material(run, (), lambda _: nan, (run,), judgements, title, launches=launches)
     return page.render(material, ("gate", "provenance"), title)
 
 

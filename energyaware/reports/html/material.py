@@ -25,9 +25,9 @@ class Material:
         grams: joules to grams of CO₂ equivalent; nan where the run names no intensity.
         runs: all that were given, oldest first, `run` among them.
         judgements: verdicts against `baseline`; empty where nothing was compared.
-        launches: full name and metric to one log ratio for each launch of a comparison in turns, in their order.
         analyses: drivers of energy; empty where nobody asked for them.
         sections: what follows the rankings in the terminal too: fine-tuning, its total cost, the papers' conclusions.
+        launches: full name and metric to one log ratio for each launch of a comparison in turns, in their order.
     """
 
     run: Run
@@ -36,9 +36,9 @@ class Material:
     runs: tuple[Run, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     baseline: str = ""
-    launches: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
     analyses: tuple[Analysis, ...] = ()
     sections: tuple[Section, ...] = ()
+    launches: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def details(self) -> tuple[tuple[Row, Detail], ...]:
