@@ -33,7 +33,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 EMPTY = '<!doctype html><html lang="en"><title>Nothing</title><p>Nothing</p></html>'
 DESKTOP = (1200, 900)
 # It is closed by --dump-dom; a browser that hangs is none of the page's doing.
-_HANGS_S = 120.0
+_HANGS_S = 300.0
 
 
 @dataclass(frozen=True)
