@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -116,18 +115,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what the data of this run were."""
-    if config.getoption("collectonly") or not config_of(config).measure:
+    if config.getoption("collectonly") or not config_of(config).measure or terminalreporter.verbosity < 0:
         return
     from energyaware.data.summary import summarize, summary_text
 
     try:
-        text = summary_text(summarize(_dataset(config_of(config).data)))
+        summary = summarize(_dataset(config_of(config).data))
     except EnergyAwareError:
         return  # it was said when the run began
     terminalreporter.section("data of root-cause analysis")
-    width = terminalreporter._tw.fullwidth
-    for line in text.splitlines():
-        terminalreporter.write_line(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False))
+    terminalreporter.write_line(summary_text(summary, terminalreporter._tw.fullwidth))
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ from tabulate import tabulate
 from energyaware.baselines.codec import from_json, to_json
 from energyaware.baselines.gate import judge
 from energyaware.baselines.store import load_run, stored_files
+from energyaware.baselines.values import session_value
 from energyaware.branches.comparison import Comparison, Settings, compare
 from energyaware.branches.janitor import Janitor
 from energyaware.branches.launches import Journal, Launch
@@ -269,9 +270,19 @@ def real(store: Store, more: float, limit: str, wanted: int, rounds: int) -> lis
     return store.lines(kind)
 
 
+def session_folder(store: Store, more: float) -> Path:
+    """Where the sessions with that much more work are run and stored."""
+    return store.folder / f"sessions-{more:g}"
+
+
+def recorded_sessions(store: Store, more: float) -> list[Run]:
+    """The sessions that are stored, oldest first; none is measured."""
+    return [load_run(path) for path in reversed(stored_files(session_folder(store, more) / ".benchmarks"))]
+
+
 def sessions(store: Store, more: float, wanted: int) -> list[Run]:
     """At least `wanted` separate sessions with that much more work, each in a process of its own."""
-    folder = store.folder / f"sessions-{more:g}"
+    folder = session_folder(store, more)
     folder.mkdir(exist_ok=True)
     (folder / "workload.py").write_text(PACKAGE.format(more=more))
     (folder / "test_workload.py").write_text(BENCHMARKS.format(candle=CANDLES["sessions"]))
@@ -281,7 +292,7 @@ def sessions(store: Store, more: float, wanted: int) -> list[Run]:
         with threads(1):
             subprocess.run(command, cwd=folder, check=True, capture_output=True)
         print(f"session of {more:g}: {len(stored_files(folder / '.benchmarks'))} of {wanted}", file=sys.stderr)
-    return [load_run(path) for path in reversed(stored_files(folder / ".benchmarks"))]
+    return recorded_sessions(store, more)
 
 
 def own_gate(candidate: Run, baseline: Run, limit: float) -> dict[str, bool]:
@@ -441,6 +452,69 @@ def draw(store: Store, used: int, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def changes_of_sessions(runs: Sequence[Run], base: Sequence[Run], slope: float) -> dict[str, list[float]]:
+    """Each session's energy above the mean of the `base` sessions, log ratios per benchmark.
+
+    Args:
+        slope: how much of the log of the candle is taken out: 0 none, 1 all of it.
+    """
+
+    def logs(chosen: Sequence[Run]) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        for run in chosen:
+            for item in run.benchmarks:
+                value = session_value(item, "energy", slope)
+                if value is not None:
+                    found.setdefault(item.name, []).append(value.centre)
+        return found
+
+    centres = {name: math.fsum(values) / len(values) for name, values in logs(base).items()}
+    return {name: [value - centres[name] for value in values] for name, values in logs(runs).items() if name in centres}
+
+
+def draw_sessions(store: Store, path: Path) -> None:
+    """Every stored session as a point, raw and divided by the candle: how far separate sessions lie apart.
+
+    Raises:
+        SystemExit: fewer than two sessions of unchanged work are stored.
+    """
+    from matplotlib.figure import Figure
+
+    base = recorded_sessions(store, 0.0)
+    if len(base) < 2:
+        raise SystemExit("fewer than two sessions are stored: run with --sessions first")
+    kinds = [("unchanged", base), ("+15 % work", recorded_sessions(store, 0.15))]
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, (title, slope) in zip(panels, (("raw", 0.0), ("divided by the candle", 1.0)), strict=True):
+        for row, (kind, runs) in enumerate(kinds):
+            values = changes_of_sessions(runs, base, slope)
+            points = [
+                (100 * math.expm1(value), place) for place, found in enumerate(values.values()) for value in found
+            ]
+            axes.plot(
+                [point[0] for point in points], [point[1] + 0.24 * (row - 0.5) for point in points],
+                linestyle="", marker="oD"[row], markersize=4, alpha=0.6, color=("#0072B2", "#D55E00")[row],
+                label=f"{kind}, {len(runs)} sessions",
+            )  # fmt: skip
+            if not row:
+                for place, found in enumerate(values.values()):
+                    spread = f"{100 * float(np.std(found, ddof=1)):.1f} %"
+                    axes.annotate(
+                        spread, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize="x-small"
+                    )
+                names = [f"{name.partition('[')[2].rstrip(']')}" for name in values]
+                axes.set_yticks(range(len(names)), names)
+        for place in (0, 15):
+            axes.axvline(place, color="0.4", linewidth=0.8, linestyle="--")
+        axes.set_title(title, fontsize="medium")
+        axes.set_xlabel("energy above the mean unchanged session (%)", fontsize="small")
+    panels[0].invert_yaxis()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
 def main() -> None:
     """Measure what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -451,6 +525,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40, help="pairs of sessions that are judged (40)")
     parser.add_argument("--rounds", type=int, default=8, help="pairs of rounds per benchmark and launch (8)")
     parser.add_argument("--figure", type=Path, default=None, help="draw the recorded launches of one thread: SVG, PNG")
+    parser.add_argument("--figure-sessions", type=Path, default=None, help="draw the stored sessions: SVG, PNG")
     parser.add_argument("--store", type=Path, default=None, help="folder for what was measured")
     options = parser.parse_args()
     store = Store(options.store or cache_dir() / "promises" / "gate")
@@ -466,6 +541,8 @@ def main() -> None:
     if options.sessions:
         table = session_table(store, options.sessions, options.pairs)
         print(f"## Stored baselines, separate sessions\n\n{table}\n")
+    if options.figure_sessions is not None:
+        draw_sessions(store, options.figure_sessions)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import shutil
+import sys
 from pathlib import Path
 
 from energyaware.baselines.store import load_run
@@ -41,8 +43,10 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(analysis_json(found))
         return 0
-    print(analysis_text(found, all_pairs=parsed.all_pairs))
-    tables = length_tables([item for entry in runs for item in entry.benchmarks])
+    # A file or a pipe gets every column.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(analysis_text(found, all_pairs=parsed.all_pairs, width=width))
+    tables = length_tables([item for entry in runs for item in entry.benchmarks], width=width)
     if tables:
         print(f"\n{tables}")
     if all(section.fit is None for analysis in found for section in analysis.sections):

@@ -15,12 +15,13 @@ from types import FrameType
 
 from energyaware.baselines.gate import Judgement, failing
 from energyaware.branches.checkout import repository_root
-from energyaware.branches.comparison import Settings, compare
+from energyaware.branches.comparison import Comparison, Settings, compare
 from energyaware.branches.janitor import Janitor
 from energyaware.branches.launches import Journal
 from energyaware.branches.verdicts import Standing
 from energyaware.config import parse_limits
 from energyaware.errors import OptionError
+from energyaware.measure.machine import describe
 from energyaware.meters.selection import best_available
 from energyaware.paths import cache_dir, writable_dir
 from energyaware.reports import files
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-joules", type=float, default=float("inf"), help="the same for joules spent")
     parser.add_argument("--resume", action="store_true", help="go on with a comparison that was cut off")
     parser.add_argument("--strict", action="store_true", help="inconclusive, incomparable and missing fail too")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="folder for compare.md")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="folder for compare.html and compare.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="verdicts and raw launches")
 
 
@@ -111,8 +112,8 @@ def run(parsed: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         for line in github_errors(bad):
             print(line)
     if parsed.report is not None:
-        (written,) = files.write(parsed.report, {"compare.md": comparison_markdown(title, found)})
-        print(f"report: {written}")
+        written = files.write(parsed.report, _texts(title, found))
+        print("report: " + ", ".join(str(path) for path in written))
     if parsed.json is not None:
         files.write(parsed.json.parent, {parsed.json.name: comparison_json(found)})
     if found.unfinished:
@@ -120,6 +121,20 @@ def run(parsed: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     else:
         journal.finish()
     return 1 if bad else 0
+
+
+def _texts(title: str, found: Comparison) -> dict[str, str]:
+    """The files of the report."""
+    # Here, as they load what only pages need.
+    from energyaware.reports.html import page
+    from energyaware.reports.html.compared import compared_page
+
+    texts = {"compare.md": comparison_markdown(title, found)}
+    if page.available():
+        texts["compare.html"] = compared_page(title, found, describe())
+    else:
+        print(f"compare.html is left out: it needs Jinja2. {page.REMEDY}")
+    return texts
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from energyaware.errors import ModelError
 from energyaware.paths import cache_dir
+from energyaware.reports.tables import TERMINAL, fitted
 
 if TYPE_CHECKING:
     from energyaware.models.catalogue import ModelSpec
+
+
+# What goes first when the terminal is narrow.
+_DROP_ORDER = ("family", "licence", "source")
 
 
 def show() -> int:
@@ -32,8 +37,11 @@ def show() -> int:
                 _trained(spec, trained) if spec.embedded else _downloaded(spec),
             )
         )
-    headers = ("model", "family", "parameters", "licence", "source", "state")
-    print(tabulate(rows, headers=headers, disable_numparse=True, colalign=("left", "left", "right", "left", "left")))
+    titles = ("model", "family", "parameters", "licence", "source", "state")
+    table = {title: [title, *(row[place] for row in rows)] for place, title in enumerate(titles)}
+    # A file or a pipe gets every column.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(fitted(table, _DROP_ORDER, width, TERMINAL))
     print(f"cache: {cache_dir()}")
     return 0
 

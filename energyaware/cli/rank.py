@@ -9,7 +9,7 @@ from energyaware.baselines.store import load_run
 from energyaware.errors import OptionError
 from energyaware.ranking.score import rank
 from energyaware.reports.columns import plain
-from energyaware.reports.tables import ranking_notes, ranking_table, remarks, totals_line
+from energyaware.reports.tables import ranking_notes, ranking_table, remarks, totals_line, wrapped
 from energyaware.units import kwh
 
 
@@ -36,7 +36,7 @@ def show(path: Path, weight: float | None, sort: str) -> int:
         print(plain(ranking.group) or "ranking")
         print(ranking_table(ranking, grams, sort=sort, width=width))
         for line in (*remarks(ranking), *ranking_notes(ranking, run.totals)):
-            print(line)
+            print("\n".join(wrapped(line, width)))
         print()
-    print(totals_line(run.totals))
+    print("\n".join(wrapped(totals_line(run.totals), width)))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _BINS = 20
 _SHOWN_LABELS = 12
+_LABEL_CHARACTERS = 60
+_TOGETHER = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +111,18 @@ def summarize(dataset: Dataset, tokenize: Callable[[str], Sized] | None = None) 
     )
 
 
-def summary_text(summary: DatasetSummary) -> str:
-    """A few lines for the terminal, the last without a line end. Names out of files are cut and made printable."""
+def summary_text(summary: DatasetSummary, width: int | None = None) -> str:
+    """A few lines for the terminal, the last without a line end. Names out of files are cut and made printable.
+
+    Args:
+        width: longer lines are broken there, further ones indented; a label and its count stay together. None: never.
+    """
     rows = f"{summary.train:,} train, {summary.validation:,} validation, {summary.test:,} test"
     head = f"{one_line(summary.name)} ({summary.task})"
     lines = [f"{head}: {summary.rows:,} rows: {rows}; fingerprint {summary.fingerprint[:12]}"]
     if summary.labels:
         shown = [
-            f"{one_line(label)} {count:,} ({count / summary.rows:.1%})"
+            f"{one_line(label, _LABEL_CHARACTERS)} {count:,} ({count / summary.rows:.1%})".replace(" ", _TOGETHER)
             for label, count in summary.labels[:_SHOWN_LABELS]
         ]
         more = len(summary.labels) - len(shown)
@@ -128,7 +135,13 @@ def summary_text(summary: DatasetSummary) -> str:
     if summary.ceiling is not None:
         lines.append(f"best possible accuracy: {summary.ceiling:.3f}")
     lines.extend(f"note: {one_line(note, 1000)}" for note in summary.notes)
-    return "\n".join(lines)
+    if width is not None:
+        lines = [
+            part
+            for line in lines
+            for part in textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
+        ]
+    return "\n".join(lines).replace(_TOGETHER, " ")
 
 
 def _input(example: Example) -> str:

@@ -35,12 +35,15 @@ from energyaware.pytest_plugin import CONFIG
 from energyaware.pytest_plugin.candles import Candles
 from energyaware.pytest_plugin.journal import Keeper, open_keeper
 from energyaware.pytest_plugin.pipeline import Pipeline, group_of_marker
+from energyaware.pytest_plugin.progress import RunLine, open_run_line
 from energyaware.pytest_plugin.spending import Part
+from energyaware.pytest_plugin.timing_table import narrow
 from energyaware.ranking.score import Ranking, rank
 from energyaware.records import SCHEMA_VERSION, Benchmark, RowSource, Run, Totals, Variant
 from energyaware.reports import files
 from energyaware.reports.columns import plain
 from energyaware.reports.sections import Section, sections
+from energyaware.reports.tables import wrapped
 
 
 def check_timing(config: pytest.Config, timing: bool) -> str | None:
@@ -124,6 +127,7 @@ class EnergySession:
         self.written: tuple[Path, ...] = ()
         self.report_problem = ""
         self.sections: tuple[Section, ...] = ()
+        self.line: RunLine | None = None
         self.pipeline: Pipeline | None = None
         if settings.top is not None:
             self.pipeline = Pipeline(settings.top, settings.weight, self.measured, group_of_marker(marked))
@@ -171,6 +175,9 @@ class EnergySession:
             raise pytest.UsageError("\n".join(map(plain, str(error).split("\n")))) from None
         self._benchmarks.update(self._keeper.marked)
         self.config.pluginmanager.register(self._keeper, "energyaware-journal")
+        self.line = open_run_line(self.config)
+        if self.line is not None:
+            self.config.pluginmanager.register(self.line, "energyaware-line")
         self.window_s = min_window_s(self.meter)
         self.observer = Observer(open_gpu_state(gpus_of(settings.device)))
         self.candles = Candles(settings.device, self.window_s)
@@ -182,13 +189,15 @@ class EnergySession:
                 raise pytest.UsageError(str(error)) from None
         self._part = Part(self.meter)
 
-    def pytest_report_header(self) -> str:
+    def pytest_report_header(self) -> list[str]:
         """Which meter reads what, before the first number."""
         if self.config.getoption("collectonly"):
-            return "energy: nothing is measured with --collect-only"
+            return ["energy: nothing is measured with --collect-only"]
         domains = self.meter.domains.items()
         read = ", ".join(f"{name} {item.source} by {item.meter} ({item.detail})" for name, item in domains)
-        return f"energy: {read}" + (f"\nenergy: {self._restored}" if self._restored else "")
+        said = [f"energy: {text}" for text in (read, self._restored) if text]
+        width = self.config.get_terminal_writer().fullwidth
+        return [line for text in said for line in wrapped(text, width)]
 
     def _storage(self) -> Path:
         storage = self.config._benchmarksession.storage  # type: ignore[attr-defined]
@@ -216,6 +225,12 @@ class EnergySession:
                     self.settings_of(item)
         except EnergyAwareError as error:
             raise pytest.UsageError(str(error)) from None
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Tell how much there is to measure."""
+        if self.line is not None:
+            names = [item.nodeid for item in session.items if "energy" in getattr(item, "fixturenames", ())]
+            self.line.expect([name for name in names if not self.is_finished(name)])
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Remember what `-k` and `-m` left out."""
@@ -284,6 +299,8 @@ class EnergySession:
         rounds: int,
     ) -> Any:
         """Let pytest-benchmark call the three, `rounds` times; returns the last result of `metered`."""
+        if self.line is not None:
+            after = self.line.counting(after, rounds)
         return drive(benchmark, recorder, metered, before, after, rounds)
 
     def is_finished(self, nodeid: str) -> bool:
@@ -422,6 +439,9 @@ class EnergySession:
                 self.written = files.write(self.settings.report_dir, self._texts(run))
             except EnergyAwareError as error:
                 self.report_problem = str(error)
+        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None:
+            narrow(self.config, reporter._tw.fullwidth)
         if failing(self.judgements, self.settings.strict) and session.exitstatus in (0, pytest.ExitCode.OK):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -6,15 +6,13 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
-from tabulate import tabulate
-
 from energyaware import __version__
 from energyaware.baselines.codec import to_json
 from energyaware.ranking.score import detail
 from energyaware.records import Benchmark
 from energyaware.reports.columns import escaped, plain
 from energyaware.reports.drivers import Analysis, Pair, Section, batch_size, input_tokens, output_tokens
-from energyaware.reports.tables import MARKDOWN, TERMINAL
+from energyaware.reports.tables import MARKDOWN, TERMINAL, fitted, wrapped
 from energyaware.stats.regression import Entanglement, Fit, Term
 from energyaware.units import ABSENT, fixed, percent, si
 
@@ -25,27 +23,48 @@ _EVIDENCE = {
 }
 
 
-def analysis_text(found: Sequence[Analysis], *, all_pairs: bool = False) -> str:
+# What goes first when the terminal is narrow.
+_TERMS_DROP_ORDER = ("alone", "rank ρ", "share")
+_PAIRS_DROP_ORDER = ("evidence", "group", "95 %")
+_LENGTH_DROP_ORDER = ("tokens/s", "energy/token", "quality", "latency")
+
+
+def analysis_text(found: Sequence[Analysis], *, all_pairs: bool = False, width: int | None = None) -> str:
     """Everything for a terminal.
 
     Args:
         all_pairs: show every pair of variants, not only neighbours in the order of energy.
+        width: sentences are broken there, and tables leave out columns until they fit; None: neither.
     """
     blocks = []
     for index, analysis in enumerate(found):
-        blocks.append(_heading(analysis, found))
-        blocks += [_section(section) for section in analysis.sections]
+        blocks.append(_broken(_heading(analysis, found), width))
+        blocks += [_section(section, width) for section in analysis.sections]
         if analysis.apart is not None:
             blocks.append(
-                f"Fitted apart, the kinds of work explain {percent(analysis.apart)} of the variance more: "
-                "that is how far one set of effects for all of them misses."
+                _broken(
+                    f"Fitted apart, the kinds of work explain {percent(analysis.apart)} of the variance more: "
+                    "that is how far one set of effects for all of them misses.",
+                    width,
+                )
             )
-        blocks.append(_pairs(analysis, all_pairs))
+        blocks.append(_pairs(analysis, all_pairs, width))
         if index == 0 and analysis.left_out:
-            blocks.append(
-                "Left out: " + ", ".join(f"{count} × {why}" for why, count in analysis.left_out.items()) + "."
-            )
+            listed = ", ".join(f"{count} × {why}" for why, count in analysis.left_out.items())
+            blocks.append(_broken(f"Left out: {listed}.", width))
     return "\n\n".join(block for block in blocks if block)
+
+
+def _broken(text: str, width: int | None) -> str:
+    """Lines of sentences, each broken at `width`."""
+    if width is None:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in wrapped(line, width))
+
+
+def _table(titles: Sequence[str], body: Sequence[Sequence[str]], droppable: Sequence[str], width: int | None) -> str:
+    columns = {title: [title, *(line[place] for line in body)] for place, title in enumerate(titles)}
+    return fitted(columns, droppable, width, TERMINAL)
 
 
 def analysis_json(found: Sequence[Analysis]) -> str:
@@ -72,18 +91,17 @@ def _heading(analysis: Analysis, everything: Sequence[Analysis]) -> str:
     return "\n".join(lines)
 
 
-def _section(section: Section) -> str:
+def _section(section: Section, width: int | None) -> str:
     title = plain(section.kind)
     if section.fit is None:
-        return f"{title}: not fitted, {section.problem}."
+        return _broken(f"{title}: not fitted, {section.problem}.", width)
     fit = section.fit
     explained, missed = percent(fit.r2), percent(math.expm1(fit.residual_sd))
     size = f"{title}: {_count(fit.rows, 'row')}, {fit.unknowns} unknowns."
     lines = [f"{size} All drivers explain {explained} of the variance of log energy; a row lies {missed} off (1 s.d.)."]
     lines += [f"  {line}" for line in (*_effects(fit), *section.notes, *_not_estimable(section, fit))]
-    if fit.terms:
-        lines += ["", _terms_table(section, fit)]
-    return "\n".join(lines)
+    text = _broken("\n".join(lines), width)
+    return f"{text}\n\n{_terms_table(section, fit, width)}" if fit.terms else text
 
 
 def _effects(fit: Fit) -> list[str]:
@@ -127,7 +145,7 @@ def _partners(item: Entanglement) -> str:
     return " and ".join(map(plain, item.partners)) or "the others"
 
 
-def _terms_table(section: Section, fit: Fit) -> str:
+def _terms_table(section: Section, fit: Fit, width: int | None) -> str:
     shares = {share.driver: share for share in fit.shares}
     lines, shown = [], set()
     order = sorted(fit.shares, key=lambda share: -(share.average if share.average is not None else share.alone))
@@ -147,7 +165,7 @@ def _terms_table(section: Section, fit: Fit) -> str:
                 ]
             )
     titles = ["driver", "with", "energy", "95 %", "share", "alone", "rank ρ"]
-    return tabulate(lines, headers=titles, tablefmt=TERMINAL, disable_numparse=True)
+    return _table(titles, lines, _TERMS_DROP_ORDER, width)
 
 
 def _times(log_ratio: float) -> str:
@@ -168,7 +186,7 @@ def _bound(log_ratio: float) -> str:
 # --- pairs ---------------------------------------------------------------------------------------------------------
 
 
-def _pairs(analysis: Analysis, everything: bool) -> str:
+def _pairs(analysis: Analysis, everything: bool, width: int | None) -> str:
     if not analysis.pairs:
         return ""
     clear = sum(pair.differs is True for pair in analysis.pairs)
@@ -192,7 +210,8 @@ def _pairs(analysis: Analysis, everything: bool) -> str:
         for pair in shown
     ]
     titles = ["group", "variant", "against", "energy", "95 %", "evidence", "differs"]
-    return "\n".join([*lines, "", tabulate(body, headers=titles, tablefmt=TERMINAL, disable_numparse=True)])
+    text = _broken("\n".join(lines), width)
+    return f"{text}\n\n{_table(titles, body, _PAIRS_DROP_ORDER, width)}"
 
 
 def _verdict(pair: Pair) -> str:
@@ -235,13 +254,14 @@ _LENGTH_TITLES = (
 )
 
 
-def length_tables(benchmarks: Sequence[Benchmark], style: str = TERMINAL) -> str:
+def length_tables(benchmarks: Sequence[Benchmark], style: str = TERMINAL, width: int | None = None) -> str:
     """Energy, latency, throughput and quality against length, one table for each group that holds several lengths.
 
     Raw joules, as in the ranking; energy per token counts the tokens of the row's own phase.
 
     Args:
         style: `TERMINAL` or `MARKDOWN` of `energyaware.reports.tables`.
+        width: columns are left out until a table fits; None: never.
 
     Returns:
         empty where no group holds several lengths.
@@ -257,13 +277,13 @@ def length_tables(benchmarks: Sequence[Benchmark], style: str = TERMINAL) -> str
         items.sort(
             key=lambda item: (item.row, *(read(item) or 0.0 for read in (batch_size, input_tokens, output_tokens)))
         )
-        shown = escaped if style == MARKDOWN else plain
-        title = f"{shown(group) or 'work'} against length"
-        body = [[shown(item.row), *_length_cells(item)] for item in items]
+        title = f"{(escaped if style == MARKDOWN else plain)(group) or 'work'} against length"
+        body = [[plain(item.row), *_length_cells(item)] for item in items]
         if all(line[-1] == ABSENT for line in body):
             body = [line[:-1] for line in body]
         titles = _LENGTH_TITLES[: len(body[0])]
-        blocks.append(f"{title}\n\n{tabulate(body, headers=titles, tablefmt=style, disable_numparse=True)}")
+        columns = {name: [name, *(line[place] for line in body)] for place, name in enumerate(titles)}
+        blocks.append(f"{title}\n\n{fitted(columns, _LENGTH_DROP_ORDER, width, style)}")
     return "\n\n".join(blocks)
 
 

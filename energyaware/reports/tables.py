@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -64,6 +65,18 @@ def fitted(table: Mapping[str, Sequence[str]], droppable: Sequence[str], width: 
         if width is None or max(map(len, text.splitlines())) <= width:
             break
     return text
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A sentence as lines of a terminal, further ones indented; ids and paths stay whole, so that they can be copied.
+
+    White space at its beginning indents the whole.
+    """
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    return textwrap.wrap(
+        plain(text.strip()), width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
 
 
 def ranking_table(

@@ -84,3 +84,11 @@ def test_models_lists_the_catalogue_and_what_is_trained(tmp_path, monkeypatch, c
     assert "trained ×1" in lines["mini-gpt2"]
     assert "trained on first use" in lines["mini-mistral"]
     assert "refs/pr/40" in lines["gpt-j-6b"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_ranking_and_notes_are_as_wide_as_the_terminal(run, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["rank", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert width - 25 < max(map(len, lines)) <= width

@@ -14,6 +14,7 @@ from energyaware.branches.launches import Question
 from energyaware.branches.verdicts import Standing
 from energyaware.cli import compare, main
 from energyaware.errors import StoredRunError
+from energyaware.reports.html import page
 
 
 def judgement(verdict="pass", effect=0.01, **changes):
@@ -123,6 +124,18 @@ def test_report_and_json_are_written(compared, tmp_path, capsys):
     raw = json.loads((tmp_path / "raw" / "found.json").read_text())
     assert raw["judgements"][0]["verdict"] == "regressed"
     assert "report: " in capsys.readouterr().out
+    if not page.available():
+        pytest.skip("the page needs Jinja2: pip install 'energyaware[report]'")
+    shown = (tmp_path / "out" / "deep" / "compare.html").read_text(encoding="utf-8")
+    assert "<h1>Energy: main → working tree</h1>" in shown
+    assert "regressed" in shown
+
+
+def test_without_jinja2_the_rest_is_written_and_the_remedy_said(compared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(page, "available", lambda: False)
+    main(["compare", "main", "--report=out"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["compare.md"]
+    assert "energyaware[report]" in capsys.readouterr().out
 
 
 def test_github_gets_annotations_only_there(compared, monkeypatch, capsys):

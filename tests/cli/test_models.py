@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from energyaware.cli import main
@@ -49,3 +51,12 @@ def test_a_download_is_found_without_a_network(lines, tmp_path):
     assert "downloaded on first use" in lines()["gpt2"]
     (snapshot / "model.safetensors").touch()
     assert lines()["gpt2"].endswith("cached")
+
+
+def test_on_a_terminal_the_table_fits_and_elsewhere_it_is_whole(lines, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "EleutherAI/gpt-j-6b@refs/pr/40" in lines()["gpt-j-6b"]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    found = {name: line for name, line in lines().items() if name != "cache:"}
+    assert max(map(len, found.values())) <= 80
+    assert found["gpt-j-6b"].endswith("downloaded on first use")

@@ -57,6 +57,18 @@ def test_the_text_says_it_all():
     ]
 
 
+def test_lines_fit_the_terminal_and_a_label_keeps_its_count():
+    labels = ("loss of signal at the far end", "no mains", "x" * 100)
+    examples = tuple(Example(str(i), "w", labels[i % 3]) for i in range(12))
+    long = dataclasses.replace(dataset(), train=examples, labels=labels, notes=("n " * 60,))
+    for width in (60, 80, 120):
+        lines = summary_text(summarize(long), width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert any("loss of signal at the far end 4 (33.3%)" in line for line in lines)
+        assert "\N{NO-BREAK SPACE}" not in "".join(lines)
+    assert "x" * 59 + "… 4 (33.3%)" in summary_text(summarize(long))
+
+
 def test_many_labels_are_not_all_shown():
     examples = tuple(Example(str(i), "x", f"l{i}") for i in range(30))
     many = dataclasses.replace(dataset(), train=examples, labels=tuple(e.label for e in examples))

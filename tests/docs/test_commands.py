@@ -1,11 +1,12 @@
 """Every command and every Python block of README and docs is one that exists: commands parse, options are known.
 
-Those that say what comes out are run by the tests of their own pages.
+Here they are read, those that take minutes too; `test_executed.py` runs what can be run.
 """
 
 import argparse
 import ast
 import importlib.util
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -56,11 +57,13 @@ def commands(first):
     """Words of each command that begins with `first`, without comments, redirections and what follows a pipe."""
     for page in PAGES:
         for line in written(page):
-            for part in re.split(r"&&|\|\||[|;]", line):
-                command = re.sub(r"^\s*(?:- |run: )?(?:\.venv/bin/)?", "", part)
-                if command.startswith(f"{first} ") and "…" not in command:
-                    words = shlex.split(command, comments=True)
-                    words = words[: next((i for i, word in enumerate(words) if re.match(r"\d?>", word)), None)]
+            if f"{first} " not in line or "…" in line:
+                continue
+            lexer = shlex.shlex(re.sub(r"^\s*(?:- |run: )?", "", line), posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            for operator, group in itertools.groupby(lexer, key=lambda word: set(word) <= set("|&;<>")):
+                words = list(group)
+                if not operator and words[0].removeprefix(".venv/bin/") == first:
                     yield pytest.param(words[1:], id=f"{page.stem}: {' '.join(words)[:60]}")
 
 

@@ -618,4 +618,5 @@
   drawAll();
   root.dataset.charts = String(drawn.size);
   root.dataset.rendered = String(Math.round(performance.now() - started)); // milliseconds
+  root.dataset.ready = String(Math.round(performance.now())); // the same, since the page was opened
 })();

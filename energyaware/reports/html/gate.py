@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from energyaware.baselines.gate import Judgement
+from energyaware.baselines.gate import Judgement, ratio
 from energyaware.config import METRICS, parse_limit
 from energyaware.errors import OptionError
-from energyaware.reports.charts import Column, make_chart
+from energyaware.reports.charts import Chart, Column, make_chart, present
 from energyaware.reports.columns import plain
 from energyaware.reports.html.material import Material, said_meters
 
@@ -52,8 +52,24 @@ def gate(material: Material) -> dict[str, Any] | None:
             }
             for item in material.judgements
         ],
-        "charts": [chart] if chart else [],
+        "charts": present(chart, _launches(material)),
     }  # fmt: skip
+
+
+def _launches(material: Material) -> Chart | None:
+    """What each launch of a comparison in turns said; None where a stored run was the baseline."""
+    columns = (*COLUMNS[:3], Column("launch", "launch"), Column("change", "change of one launch", "%"), COLUMNS[-1])
+    rows = [
+        (item.row, item.metric, item.verdict, number, ratio(value), _limit(item))
+        for item in material.judgements
+        for number, value in enumerate(material.launches.get((item.fullname, item.metric), ()), 1)
+    ]
+    return make_chart(
+        "gate-launches", "intervals", "The launches behind it",
+        "Change of each benchmark in each launch, one point for a pair of fresh processes.",
+        columns, rows, x="change", y="benchmark", series="verdict", choose="metric", limit="limit",
+        rules=((0.0, "no change"),), note="A launch is the only evidence that counts: its rounds share its luck.",
+    )  # fmt: skip
 
 
 _VERDICTS = ("regressed", "inconclusive", "incomparable", "missing", "pass", "improved")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from energyaware.baselines.gate import Judgement
 from energyaware.ranking.score import Detail, Ranking, Row
@@ -27,6 +27,7 @@ class Material:
         judgements: verdicts against `baseline`; empty where nothing was compared.
         analyses: drivers of energy; empty where nobody asked for them.
         sections: what follows the rankings in the terminal too: fine-tuning, its total cost, the papers' conclusions.
+        launches: full name and metric to one log ratio for each launch of a comparison in turns, in their order.
     """
 
     run: Run
@@ -37,6 +38,7 @@ class Material:
     baseline: str = ""
     analyses: tuple[Analysis, ...] = ()
     sections: tuple[Section, ...] = ()
+    launches: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def details(self) -> tuple[tuple[Row, Detail], ...]:

@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.resources import files
 from typing import Any
 
@@ -64,17 +64,21 @@ def available() -> bool:
     return importlib.util.find_spec("jinja2") is not None
 
 
-def contents(material: Material) -> dict[str, Content]:
-    """The sections that have something to show."""
-    found = {name: make(material) for name, make in SECTIONS.items()}
+def contents(material: Material, only: Collection[str] = SECTIONS) -> dict[str, Content]:
+    """The sections among `only` that have something to show."""
+    found = {name: make(material) for name, make in SECTIONS.items() if name in only}
     return {name: content for name, content in found.items() if content is not None}
 
 
-def render(material: Material) -> str:
+def render(material: Material, only: Collection[str] = SECTIONS, title: str = "") -> str:
     """The page.
 
     Its policy (`Content-Security-Policy`) allows the scripts and the style in it by their hashes and nothing else: what
     a name smuggles in is neither run nor loaded, and no request leaves the page.
+
+    Args:
+        only: names of the sections that are wanted.
+        title: of the page; without it the branch and the day of the run.
 
     Raises:
         OptionError: Jinja2 is not installed.
@@ -83,7 +87,7 @@ def render(material: Material) -> str:
         raise OptionError("the HTML report needs Jinja2, which is not installed", REMEDY)
     import jinja2
 
-    sections = contents(material)
+    sections = contents(material, only)
     scripts = [_library(), _asset("report.js")]
     style = _asset("report.css")
     data = {
@@ -95,7 +99,7 @@ def render(material: Material) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template("page.html").render(
-        title=_title(material),
+        title=plain(title) or _title(material),
         meters=plain(said_meters(material.run.benchmarks)),
         sections=sections,
         version=__version__,

@@ -11,6 +11,7 @@ import re
 
 import pytest
 
+from benchmarks.promises.page import large_material
 from energyaware.errors import OptionError
 from energyaware.records import Variant
 from energyaware.reports.html import page
@@ -130,7 +131,7 @@ def test_without_jinja2_the_remedy_is_the_extra(bench, material_of, monkeypatch)
         page.render(material_of(bench("a")))
 
 
-def test_two_hundred_variants_can_be_mailed(large_material):
+def test_two_hundred_variants_can_be_mailed():
     assert len(page.render(large_material()).encode()) <= LIMIT_BYTES
 
 
