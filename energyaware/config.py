@@ -184,6 +184,8 @@ class EnergyConfig:
         shard: the part of the suite to measure, as `2/4`; None: all of it.
         isolate: measure each benchmark in a process of its own.
         isolated: descriptor of the line to the process that started this one for one benchmark; None without one.
+        engine: what measures the benchmarks elsewhere, as `ray`; None: they are measured here.
+        engine_address: where its cluster is, as `ray://head:10001`; empty: the one that runs here.
     """
 
     measure: bool
@@ -211,13 +213,15 @@ class EnergyConfig:
     shard: str | None = None
     isolate: bool = False
     isolated: int | None = None
+    engine: str | None = None
+    engine_address: str = ""
 
 
 # What decides how a run is stored, judged and shown, but not what it measures.
 _READING_ONLY = frozenset(
     {
         "measure", "weight", "compare", "limits", "strict", "sort", "columns", "report_dir", "country", "turns",
-        "resume", "requests", "isolated",
+        "resume", "requests", "isolated", "engine_address",
     }
 )  # fmt: skip
 
