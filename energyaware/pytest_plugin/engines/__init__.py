@@ -1,11 +1,18 @@
-"""`--energy-engine`: benchmarks measured on the nodes of a cluster. Ray is loaded by nothing else."""
+"""`--energy-engine`: benchmarks measured on the nodes of a cluster.
+
+Nodes import from here too, so nothing is loaded that only the pytest needs which hands benchmarks out.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 
 from energyaware.config import EnergyConfig
-from energyaware.pytest_plugin.session import EnergySession
+
+if TYPE_CHECKING:
+    from energyaware.pytest_plugin.session import EnergySession
 
 
 def open_engine(config: pytest.Config, settings: EnergyConfig) -> EnergySession:

@@ -43,6 +43,7 @@ class Scheduling:
         self._gpus = 0
         self._nodes: tuple[Node, ...] = ()
         self._items: dict[str, pytest.Item] = {}
+        self._ended: dict[str, Ended] = {}
         self._lost: list[str] = []
 
     def pytest_sessionstart(self) -> None:
@@ -107,7 +108,8 @@ class Scheduling:
             Interrupted: no node is left, or one cannot measure; what was measured is in the journal.
         """
         waiting, tries = dict(self._items), Counter[str]()
-        for nodeid in waiting:
+        for nodeid, item in waiting.items():
+            item.runtest = functools.partial(self._end, item)  # type: ignore[method-assign]
             self._submit(nodeid)
         alive_s = time.monotonic()
         while waiting:
@@ -131,7 +133,7 @@ class Scheduling:
                         "with --energy-resume"
                     ))  # fmt: skip
                 item = waiting.pop(one.nodeid)
-                item.runtest = functools.partial(self._end, item, one)  # type: ignore[method-assign]
+                self._ended[one.nodeid] = one
                 yield item
 
     def _submit(self, nodeid: str) -> None:
@@ -149,13 +151,14 @@ class Scheduling:
             self._gpus,
         )
 
-    def _end(self, item: pytest.Item, ended: Ended) -> None:
+    def _end(self, item: pytest.Item) -> None:
         """Have a test end here as it ended on its node.
 
         Raises:
             IsolatedError: it failed there, or its node was lost again and again.
             OptionError: its marker says nothing.
         """
+        ended = self._ended.pop(item.nodeid)  # it may be large, and nobody else needs it
         self._session.settings_of(item)
         if ended.message is None:
             again = f" ({RETRIES + 1} times)" if ended.lost else ""
