@@ -95,7 +95,9 @@ class Machines:
     def __init__(self, count: int) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        self._cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "no_monitor": True}
+        )
         self._nodes = [self._cluster.add_node(num_cpus=0, resources={METER: 1}, wait=False) for _ in range(count)]
         self._cluster.wait_for_nodes(timeout=120)
         self.address = str(self._cluster.address)

@@ -33,6 +33,13 @@ class RayCluster:
             import ray.exceptions
         except ImportError as error:
             raise ClusterError(f"--energy-engine=ray needs Ray ({error})", 'pip install "energyaware[ray]"') from error
+        except KeyError as error:
+            if "amd_smi" not in str(error):
+                raise
+            raise ClusterError(
+                f"Ray cannot be loaded, because the package amdsmi finds no library of AMD's ({error})",
+                "pip uninstall amdsmi (it came with Zeus, which needs it for AMD's GPUs alone), here and on the nodes",
+            ) from error
         self._ray = ray
         self._address = address
         self._function = function or measure

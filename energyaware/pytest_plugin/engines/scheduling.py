@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import time
 from collections import Counter
@@ -81,7 +82,7 @@ class Scheduling:
             return None  # as without a cluster
         self._items = {item.nodeid: item for item in measured_elsewhere(session.items, self._session)}
         here = [item for item in session.items if item.nodeid not in self._items]
-        for item, following in zip(here, [*here[1:], None], strict=True):
+        for item, following in itertools.zip_longest(here, here[1:]):
             _run(session, item, following)
         try:
             for item in self._answered(session):

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ray", reason='Ray is not installed: pip install "energyaware[ray]"')
+try:
+    import ray  # noqa: F401
+except (ImportError, KeyError) as error:  # the latter where amdsmi is installed without AMD's library
+    pytest.skip(f'Ray cannot be loaded ({error}): pip install "energyaware[ray]"', allow_module_level=True)
 
 from energyaware.pytest_plugin.engines.cluster import METER
 
@@ -48,7 +51,9 @@ class Machines:
 
         self.stamps = stamps
         self.workers = []
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        self.cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "no_monitor": True}
+        )
 
     def add(self, count):
         for _ in range(count):
