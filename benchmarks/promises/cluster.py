@@ -11,10 +11,12 @@ nobody measured (`--flood`).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -89,16 +91,27 @@ class Outcome:
     driver_cpu_s: float
 
 
+def free_ports() -> dict[str, int]:
+    """Ports for a node's agents. Without them a node waits for its agents, and gives up where the machine is slow."""
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(contextlib.closing(socket.socket())) for _ in names]
+        for one in sockets:
+            one.bind(("", 0))
+        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+
+
 class Machines:
     """Nodes on this machine."""
 
     def __init__(self, count: int) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "no_monitor": True}
-        )
-        self._nodes = [self._cluster.add_node(num_cpus=0, resources={METER: 1}, wait=False) for _ in range(count)]
+        head = {"num_cpus": 0, "include_dashboard": False, "no_monitor": True, **free_ports()}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._nodes = [
+            self._cluster.add_node(num_cpus=0, resources={METER: 1}, wait=False, **free_ports()) for _ in range(count)
+        ]
         self._cluster.wait_for_nodes(timeout=120)
         self.address = str(self._cluster.address)
 

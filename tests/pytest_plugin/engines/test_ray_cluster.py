@@ -1,8 +1,10 @@
 """A Ray cluster of several nodes on this machine. Ray starts slowly, so all tests share one."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -43,6 +45,16 @@ def test_fails(energy):
 NAMES = [f"test_product[{size}]" for size in range(6)]
 
 
+def free_ports():
+    """Ports for a node's agents. Without them a node waits for its agents, and gives up where the machine is slow."""
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(contextlib.closing(socket.socket())) for _ in names]
+        for one in sockets:
+            one.bind(("", 0))
+        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+
+
 class Machines:
     """The cluster, and what is run on it."""
 
@@ -51,13 +63,12 @@ class Machines:
 
         self.stamps = stamps
         self.workers = []
-        self.cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "no_monitor": True}
-        )
+        head = {"num_cpus": 0, "include_dashboard": False, "no_monitor": True, **free_ports()}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
 
     def add(self, count):
         for _ in range(count):
-            self.workers.append(self.cluster.add_node(num_cpus=0, resources={METER: 1}, wait=False))
+            self.workers.append(self.cluster.add_node(num_cpus=0, resources={METER: 1}, wait=False, **free_ports()))
         self.cluster.wait_for_nodes()
 
     def kill(self, raylet):
@@ -126,11 +137,10 @@ def test_without_a_node_that_may_measure_nothing_starts(matrix, machines):
 
 
 def test_a_node_dies_and_nothing_is_lost_or_measured_side_by_side(matrix, machines, stored):
-    machines.add(3)
+    machines.add(2)
     process = machines.start(matrix, "-v")
     # In the middle of a benchmark.
-    machines.wait_for(lambda lines: any(what == "start" for _, what, _, _ in lines))
-    time.sleep(0.3)
+    machines.wait_for(lambda lines: len({raylet for _, _, raylet, _ in lines}) == 2)
     name, _, victim, _ = machines.lines()[-1]
     machines.kill(victim)
     output, _ = process.communicate(timeout=240)
@@ -145,11 +155,10 @@ def test_a_node_dies_and_nothing_is_lost_or_measured_side_by_side(matrix, machin
     assert "1 failed" in output
     assert f"test_product[{name}] is measured again, because its node was lost" in output
     assert {item["fullname"] for item in data["energyaware"]["nodes"]} == {f"test_suite.py::{name}" for name in NAMES}
-    assert len({item["node"] for item in data["energyaware"]["nodes"]}) >= 2
     assert all(item["machine"]["cpu"] for item in data["energyaware"]["nodes"])
     # On each node one benchmark ended before the next began.
     lines = machines.lines()
-    assert len({raylet for _, _, raylet, _ in lines}) == 3
+    assert len({raylet for _, _, raylet, _ in lines}) == 2
     for node in {raylet for _, _, raylet, _ in lines}:
         calls = [(what, name) for name, what, raylet, _ in lines if raylet == node]
         if node == victim and calls[-1][0] == "start":
@@ -159,8 +168,8 @@ def test_a_node_dies_and_nothing_is_lost_or_measured_side_by_side(matrix, machin
 
 
 def test_ctrl_c_ends_the_tasks_and_resume_goes_on(matrix, machines, stored):
-    if not machines.workers:
-        machines.add(2)
+    if not machines.workers:  # run by itself
+        machines.add(1)
     process = machines.start(matrix, "-k", "product")
     machines.wait_for(lambda lines: sum(what == "end" for _, what, _, _ in lines) >= 1)
     machines.wait_for(lambda _: any(matrix.path.glob(".benchmarks/journals/*.jsonl")))
