@@ -94,7 +94,7 @@ class Machines:
                 found.append((path.name, what, int(raylet), float(moment)))
         return sorted(found, key=lambda entry: entry[3])
 
-    def wait_for(self, condition, seconds=60):
+    def wait_for(self, condition, seconds=180):
         end = time.monotonic() + seconds
         while not condition(self.lines()):
             assert time.monotonic() < end, self.lines()
