@@ -19,7 +19,7 @@ from energyaware.records import Variant
 
 if TYPE_CHECKING:
     from energyaware.models.catalogue import ModelSpec
-    from energyaware.tasks.workload import Workload
+    from energyaware.tasks.base import Workload
     from energyaware.variants.load import LoadedVariant
     from energyaware.variants.offered import Compress
     from energyaware.variants.phases import PhaseWorkload

@@ -185,6 +185,8 @@ class EnergyConfig:
         shard: the part of the suite to measure, as `2/4`; None: all of it.
         isolate: measure each benchmark in a process of its own.
         isolated: descriptor of the line to the process that started this one for one benchmark; None without one.
+        engine: what measures the benchmarks elsewhere, as `ray`; None: they are measured here.
+        engine_address: where its cluster is, as `ray://head:10001`; empty: the one that runs here.
     """
 
     measure: bool
@@ -213,6 +215,8 @@ class EnergyConfig:
     shard: str | None = None
     isolate: bool = False
     isolated: int | None = None
+    engine: str | None = None
+    engine_address: str = ""
 
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:(all|[0-9]+(,[0-9]+)*))?")
@@ -246,7 +250,7 @@ def gpus_of(device: str) -> tuple[int, ...] | None:
 _READING_ONLY = frozenset(
     {
         "measure", "weight", "compare", "limits", "strict", "sort", "columns", "report_dir", "country", "turns",
-        "resume", "requests", "isolated",
+        "resume", "requests", "isolated", "engine_address",
     }
 )  # fmt: skip
 

@@ -88,6 +88,7 @@ class Finished:
         measured_at: when it ended, ISO 8601 in UTC.
         spent: what the run cost since the line before.
         machine: as `energyaware.measure.machine.describe` then said.
+        node: of a cluster, where it was measured; empty: here.
     """
 
     benchmark: Benchmark
@@ -95,6 +96,7 @@ class Finished:
     measured_at: str
     spent: Spent
     machine: Mapping[str, str]
+    node: str = ""
 
     def __post_init__(self) -> None:
         if self.timing.fullname != self.benchmark.fullname:

@@ -5,15 +5,15 @@ Nothing is computed from measurements here: rounds are copied, totals are added.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from energyaware.baselines.codec import from_json, to_json
+from energyaware.baselines.machines import joined, label, labelled
 from energyaware.baselines.shards import ShardRecord
 from energyaware.baselines.store import read_run_file, run_of
 from energyaware.errors import StoredRunError
@@ -73,13 +73,13 @@ def merge(parts: Sequence[Part], *, partial: bool = False, across_machines: bool
     missing = _require_one_plan(parts, partial)
     _require_no_duplicates(parts)
     machine, different = _machine(parts, across_machines)
-    labels = [_label(part.run.machine, different) for part in parts]
+    labels = [label(part.run.machine, different) for part in parts]
     if different:
         _require_candles([item for part in parts for item in part.run.benchmarks])
     order = {name: place for place, name in enumerate(parts[0].shard.ids if parts[0].shard else ())}
     entries = [
-        _labelled(entry, label) if label else entry
-        for part, label in zip(parts, labels, strict=True)
+        _labelled(entry, name) if name else entry
+        for part, name in zip(parts, labels, strict=True)
         for entry in part.data["benchmarks"]
     ]
     entries.sort(key=lambda entry: order.get(str(entry.get("fullname")), len(order)))
@@ -99,11 +99,13 @@ def merge(parts: Sequence[Part], *, partial: bool = False, across_machines: bool
                 "file": part.path.name,
                 "shard": f"{part.shard.index}/{part.shard.of}" if part.shard else "",
                 "datetime": part.run.datetime,
-                "machine": label,
+                "machine": name,
             }
-            for part, label in zip(parts, labels, strict=True)
+            for part, name in zip(parts, labels, strict=True)
         ],
     }
+    nodes = [entry for part in parts for entry in _list(part, "nodes")]
+    own |= {"nodes": nodes} if nodes else {}
     newest = max(part.run.datetime for part in parts)
     return {**first.data, "benchmarks": entries, "datetime": newest, "energyaware": own}
 
@@ -183,30 +185,17 @@ def _require_no_duplicates(parts: Sequence[Part]) -> None:
 
 
 def _machine(parts: Sequence[Part], across: bool) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What is known of the machine, all parts together, and in which fields they differ.
-
-    A part that has loaded no model knows nothing of GPU and threads; that is no difference.
-    """
-    found: dict[str, list[str]] = {}
-    origin: dict[str, Part] = {}
-    for part in parts:
-        for name, value in part.run.machine.items():
-            values = found.setdefault(name, [])
-            if values and value not in values and not across:
-                raise StoredRunError(
-                    f"machine {name}: {values[0]} in {origin[name].path}, {value} in {part.path}",
-                    f"measure all parts on equal machines; {ACROSS} joins them all the same, where candles allow it",
-                )
-            if value not in values:
-                values.append(value)
-            origin.setdefault(name, part)
-    return {name: " | ".join(values) for name, values in found.items()}, tuple(
-        name for name, values in found.items() if len(values) > 1
-    )
-
-
-def _label(machine: Mapping[str, str], different: Sequence[str]) -> str:
-    return ", ".join(f"{name} {machine[name]}" for name in different if name in machine)
+    """What is known of the machine, all parts together, and in which fields they differ."""
+    machine, different = joined(part.run.machine for part in parts)
+    if different and not across:
+        name = different[0]
+        first, *others = [part for part in parts if name in part.run.machine]
+        other = next(part for part in others if part.run.machine[name] != first.run.machine[name])
+        raise StoredRunError(
+            f"machine {name}: {first.run.machine[name]} in {first.path}, {other.run.machine[name]} in {other.path}",
+            f"measure all parts on equal machines; {ACROSS} joins them all the same, where candles allow it",
+        )
+    return machine, different
 
 
 def _require_candles(benchmarks: Sequence[Benchmark]) -> None:
@@ -227,18 +216,11 @@ def _require_candles(benchmarks: Sequence[Benchmark]) -> None:
             )
 
 
-def _labelled(entry: dict[str, Any], label: str) -> dict[str, Any]:
-    """The entry with its machine in it: where the gate sees it as another power model, and where people read."""
-    found = copy.deepcopy(entry)
-    energy = found.get("energy")
-    if energy is not None:
-        for domain in energy["domains"].values():
-            domain["detail"] = f"{domain.get('detail', '')}; {label}".removeprefix("; ")
-        energy["notes"] = [
-            *energy.get("notes", []),
-            f"measured on {label}: joules and seconds of other machines compare only divided by the candle",
-        ]
-    return found
+def _labelled(entry: dict[str, Any], machine: str) -> dict[str, Any]:
+    """The entry with its machine in it."""
+    if "energy" not in entry:
+        return entry
+    return {**entry, "energy": to_json(labelled(from_json(entry["energy"], Benchmark, "a part"), machine))}
 
 
 def _totals(totals: Sequence[Totals], different: bool) -> Totals:

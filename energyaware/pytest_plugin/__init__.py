@@ -5,16 +5,11 @@ Importing it loads no model library, no meter and no statistics: those come with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from energyaware.config import EnergyConfig
 from energyaware.errors import EnergyAwareError
 from energyaware.pytest_plugin.options import add_options, read_config
-
-if TYPE_CHECKING:
-    from energyaware.pytest_plugin.session import EnergySession
 
 CONFIG = pytest.StashKey[EnergyConfig]()
 
@@ -46,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     manager = config.pluginmanager
     timing = manager.hasplugin("benchmark")
     if settings.measure:
-        from energyaware.pytest_plugin.session import EnergySession, check_timing
+        from energyaware.pytest_plugin.session import check_timing
 
         problem = check_timing(config, timing)
         if problem is not None:
@@ -56,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
             manager.register(open_isolated(config, settings, settings.isolated), "energyaware-session")
         elif settings.turns is None:
-            _register_session(config, settings, EnergySession(config, settings))
+            _register_session(config, settings)
         else:
             from energyaware.pytest_plugin.turns import open_turns
 
@@ -71,10 +66,18 @@ def pytest_configure(config: pytest.Config) -> None:
         manager.register(untimed, "energyaware-fixture")
 
 
-def _register_session(config: pytest.Config, settings: EnergyConfig, session: EnergySession) -> None:
+def _register_session(config: pytest.Config, settings: EnergyConfig) -> None:
     """The session of a run, and what its options add to it."""
     from energyaware.pytest_plugin.pipeline import PIPELINE
+    from energyaware.pytest_plugin.session import EnergySession
 
+    session: EnergySession
+    if settings.engine is not None:
+        from energyaware.pytest_plugin.engines import open_engine
+
+        session = open_engine(config, settings)
+    else:
+        session = EnergySession(config, settings)
     config.pluginmanager.register(session, "energyaware-session")
     if session.pipeline is not None:
         config.pluginmanager.register(session.pipeline, PIPELINE)
@@ -82,7 +85,7 @@ def _register_session(config: pytest.Config, settings: EnergyConfig, session: En
         from energyaware.pytest_plugin.shards import Sharding
 
         config.pluginmanager.register(Sharding(config, settings), "energyaware-shard")
-    if settings.isolate:
+    if settings.isolate and settings.engine is None:  # on a node each has a process of its own in any case
         from energyaware.pytest_plugin.isolation import Isolation
 
         config.pluginmanager.register(Isolation(config, session), "energyaware-isolation")

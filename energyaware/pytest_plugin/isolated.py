@@ -22,7 +22,8 @@ from energyaware.meters.base import Meter, TickingMeter
 from energyaware.meters.gpu_state import open_gpu_state
 from energyaware.pytest_plugin.candles import Candles
 from energyaware.pytest_plugin.journal import now, timing_of
-from energyaware.pytest_plugin.session import drive, first_line, marked, session_meter
+from energyaware.pytest_plugin.session import drive, first_line, learn_idle, marked, session_meter
+from energyaware.pytest_plugin.spending import Part
 from energyaware.records import Benchmark
 
 # What the process that started this one does for both: it writes files, and has already chosen among the tests by what
@@ -69,20 +70,25 @@ class IsolatedSession:
     """State of this process; registered as a plugin, so its methods are hooks. The fixture sees it as a session.
 
     Args:
-        order: `id` of the benchmark, and what the machine draws when idle, `idle_w`.
+        order: `id` of the benchmark, and what the machine draws when idle, `idle_w`; None there: nobody has measured on
+            this machine before.
     """
 
     def __init__(self, config: pytest.Config, settings: EnergyConfig, channel: Channel, order: Any) -> None:
         self.config = config
         self.settings = settings
         self.meter: Meter
-        self.idle_w: dict[str, float] = {str(name): float(watts) for name, watts in order["idle_w"].items()}
+        self.idle_w: dict[str, float] = {}
+        if order["idle_w"] is not None:
+            self.idle_w = {str(name): float(watts) for name, watts in order["idle_w"].items()}
         self.observer: Observer
         self.window_s = 0.0
         self.seed = ""
         self.candles: Candles
         self._channel = channel
         self._id = str(order["id"])
+        self._alone = order["idle_w"] is None
+        self._part: Part | None = None
         self._harness_j = 0.0
         self._benchmark: Benchmark | None = None
         self._outcome = "passed"
@@ -93,6 +99,11 @@ class IsolatedSession:
         """Open the meter."""
         try:
             self.meter = session_meter(self.config)
+            if self._alone:
+                self._part = Part(self.meter)
+                # It takes seconds, so only where something is done with it.
+                if self.settings.net or isinstance(self.meter, TickingMeter):
+                    self.idle_w = learn_idle(self.meter, self.settings.net)
         except EnergyAwareError as error:
             self._channel.send("unusable", error=str(error))
             raise pytest.UsageError(str(error)) from None
@@ -180,6 +191,7 @@ class IsolatedSession:
                 text=self._text[-_MOST_TEXT:],
                 harness_j=self._harness_j,
                 finished=finished,
+                spent=to_json(self._part.end(self._harness_j)) if self._part else None,
             )
 
     def pytest_sessionfinish(self) -> None:

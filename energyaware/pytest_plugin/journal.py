@@ -115,17 +115,18 @@ class Keeper:
         """Have pytest-benchmark store and show what another process has timed."""
         self._benchmarks.benchmarks.append(entry_of(timing))
 
-    def keep(self, benchmark: Benchmark, spent: Spent, machine: Mapping[str, str]) -> None:
+    def keep(self, benchmark: Benchmark, spent: Spent, machine: Mapping[str, str], node: str = "") -> None:
         """Put a finished benchmark on disk. Where that fails it waits in memory, and the end of the output tells.
 
         Args:
-            machine: what other processes of this run saw of it.
+            machine: that measured it.
+            node: of a cluster, where it was measured.
         """
         entries = reversed(self._benchmarks.benchmarks)
         metadata = next((item for item in entries if item.fullname == benchmark.fullname), None)
         if metadata is None:  # pytest-benchmark will not store it either
             return
-        finished = Finished(benchmark, timing_of(metadata), now(), spent, {**describe(), **machine})
+        finished = Finished(benchmark, timing_of(metadata), now(), spent, machine, node)
         try:
             self._journal.add(finished)
         except StoredRunError as error:

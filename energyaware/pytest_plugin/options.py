@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -105,6 +106,12 @@ def add_options(parser: pytest.Parser) -> None:
         "part i of n of the energy benchmarks, for a matrix of jobs; see energyaware merge",
         "",
         metavar="I/N",
+    )
+    twin(
+        "--energy-engine",
+        "measure each benchmark on a node of a Ray cluster: ray for the one that runs here, or its address",
+        "",
+        metavar="ray[://HOST:PORT]",
     )
     twin("--energy-rounds", "metered rounds per benchmark; else as many as fit five seconds", "", metavar="N")
 
@@ -216,6 +223,31 @@ def _shard(config: pytest.Config, measure: bool) -> str | None:
     return str(shard) if measure else None
 
 
+def _engine(config: pytest.Config, measure: bool) -> tuple[str | None, str]:
+    """The engine and the address of its cluster."""
+    text = _value(config, "energy_engine")
+    given = config.getoption("energy_engine") is not None
+    if not text and not given:
+        return None, ""
+    if not re.fullmatch(r"ray(://\S+)?", text):
+        raise OptionError(f"--energy-engine={text} is unknown", "known: ray, ray://HOST:PORT")
+    if given and not measure:
+        raise OptionError("--energy-engine has nothing to measure without --energy", "add --energy")
+    started = config.getoption("energy_isolated") is not None or config.getoption("energy_turns") is not None
+    if not measure or started:
+        return None, ""
+    for asked, reason in (
+        (_value(config, "energy_top"), "--energy-top chooses after the unpruned ones, and nodes do not wait for these"),
+        (_value(config, "energy_dvfs"), "--energy-dvfs puts a clock back at the end, which a lost node would not see"),
+        (config.getoption("usepdb", False), "no debugger reaches the benchmarks of --energy-engine (--pdb)"),
+    ):
+        if asked:
+            raise OptionError(reason, "leave one of the two out")
+    if _value(config, "energy_device").startswith("cuda:"):
+        raise OptionError("the cluster chooses each benchmark's GPU", "write --energy-device=cuda")
+    return "ray", text if "://" in text else ""
+
+
 def _dvfs(config: pytest.Config, measure: bool) -> str | None:
     text = _value(config, "energy_dvfs")
     given = config.getoption("energy_dvfs") is not None
@@ -255,6 +287,7 @@ def read_config(config: pytest.Config) -> EnergyConfig:
     report = _value(config, "energy_report")
     watts = _number(config, "energy_core_watts", 0.001, 1000)
     weight = _number(config, "energy_weight", 0, 1)
+    engine, engine_address = _engine(config, measure)
     return EnergyConfig(
         measure=measure,
         suite=cast("Suite", _choice(config, "energy_suite", SUITES)),
@@ -282,4 +315,6 @@ def read_config(config: pytest.Config) -> EnergyConfig:
         shard=_shard(config, measure),
         isolate=_isolate(config, measure),
         isolated=config.getoption("energy_isolated"),
+        engine=engine,
+        engine_address=engine_address,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from energyaware import __version__
 from energyaware.baselines.codec import to_json
 from energyaware.baselines.gate import Judgement, failing, judge
-from energyaware.baselines.journal import Finished
+from energyaware.baselines.journal import Finished, Spent
 from energyaware.baselines.store import Baseline, find_baseline, history
 from energyaware.config import EnergyConfig, Limit, TestSettings, gpus_of, parse_marker
 from energyaware.data.source import shown
@@ -39,7 +39,7 @@ from energyaware.pytest_plugin.progress import RunLine, open_run_line
 from energyaware.pytest_plugin.spending import Part
 from energyaware.pytest_plugin.timing_table import narrow
 from energyaware.ranking.score import Ranking, rank
-from energyaware.records import SCHEMA_VERSION, Benchmark, RowSource, Run, Totals, Variant
+from energyaware.records import SCHEMA_VERSION, Benchmark, Domain, RowSource, Run, Totals, Variant
 from energyaware.reports import files
 from energyaware.reports.columns import plain
 from energyaware.reports.sections import Section, sections
@@ -167,8 +167,7 @@ class EnergySession:
                 self.baseline = find_baseline(settings.compare, self._storage(), Path.cwd())
             # A clock or cap that a killed sweep left would pass for the machine's own.
             self._restored = recover(state_dir())
-            self.meter = session_meter(self.config)
-            self.idle_w = learn_idle(self.meter, settings.net)
+            self.meter, self.idle_w = self.open_meter()
             self._keeper = open_keeper(self.config, settings, self.meter)
         except EnergyAwareError as error:
             # It may quote what stored runs and journals say.
@@ -189,15 +188,28 @@ class EnergySession:
                 raise pytest.UsageError(str(error)) from None
         self._part = Part(self.meter)
 
+    def open_meter(self) -> tuple[Meter, dict[str, float]]:
+        """The run's meter, and what the machine draws when idle, in watts per domain.
+
+        Raises:
+            OptionError: no meter has that name, or idle power is needed and unknown.
+            MeterError: the meter cannot be opened here.
+        """
+        meter = session_meter(self.config)
+        return meter, learn_idle(meter, self.settings.net)
+
     def pytest_report_header(self) -> list[str]:
         """Which meter reads what, before the first number."""
         if self.config.getoption("collectonly"):
             return ["energy: nothing is measured with --collect-only"]
-        domains = self.meter.domains.items()
-        read = ", ".join(f"{name} {item.source} by {item.meter} ({item.detail})" for name, item in domains)
-        said = [f"energy: {text}" for text in (read, self._restored) if text]
+        said = [f"energy: {text}" for text in (self.readers(), self._restored) if text]
         width = self.config.get_terminal_writer().fullwidth
         return [line for text in said for line in wrapped(text, width)]
+
+    def readers(self) -> str:
+        """Who reads what, for people."""
+        domains = self.meter.domains.items()
+        return ", ".join(f"{name} {item.source} by {item.meter} ({item.detail})" for name, item in domains)
 
     def _storage(self) -> Path:
         storage = self.config._benchmarksession.storage  # type: ignore[attr-defined]
@@ -336,8 +348,12 @@ class EnergySession:
         """Have a benchmark whose test passed on disk before the next one begins."""
         found = self._benchmarks.get(nodeid)
         if found is not None and nodeid not in self._failed and nodeid not in self._keeper.finished:
-            self._keeper.keep(found, self._part.end(self._harness_j), self._elsewhere)
-            self._part = Part(self.meter, self._harness_j)
+            self.keep(found)
+
+    def keep(self, benchmark: Benchmark) -> None:
+        """Put a benchmark on disk, with what the run cost since the one before."""
+        self._keeper.keep(benchmark, self._part.end(self._harness_j), {**describe(), **self._elsewhere})
+        self._part = Part(self.meter, self._harness_j)
 
     # --- after -------------------------------------------------------------------------------------------------
 
@@ -356,37 +372,48 @@ class EnergySession:
                 "suite": settings.suite, "meter": settings.meter, "models": list(settings.models),
                 "device": settings.device, "data": shown(settings.data), "dvfs": settings.dvfs,
                 "weight": settings.weight, "rounds": settings.rounds, "country": settings.country, "net": settings.net,
-                "top": settings.top,
+                "top": settings.top, "engine": settings.engine,
             }  # fmt: skip
-            machine = {**self._keeper.machine, **describe(), **self._elsewhere}
-            self._run = Run(
-                self.measured(), machine, options, self._totals(), __version__, interrupted=self._interrupted
-            )
+            benchmarks, machine = self.rows()
+            self._run = Run(benchmarks, machine, options, self._totals(), __version__, interrupted=self._interrupted)
         return self._run
 
-    def _totals(self) -> Totals:
-        before = self._keeper.spent
+    def rows(self) -> tuple[tuple[Benchmark, ...], dict[str, str]]:
+        """What is stored and ranked, and the machine that measured it."""
+        return self.measured(), {**self._keeper.machine, **describe(), **self._elsewhere}
+
+    def domains(self) -> Mapping[str, Domain]:
+        """Who reads the run's energy."""
+        return self.meter.domains
+
+    def spent(self) -> Spent:
+        """What the run cost, with the interrupted one that it goes on with; without joules where none were read."""
         self._part.end(self._harness_j)  # windows close in reverse order
-        duration_s = time.perf_counter() - self._started_s + before.duration_s
-        carbon = self._carbon
+        energy_j = None
+        if self.meter.nests:
+            # It may have died on the way: its benchmarks have said so, and the finished ones are to be stored.
+            with contextlib.suppress(MeterError):
+                raw = self.meter.stop(self._span)
+                energy_j = sum(raw.values()) if invalid(raw, self.meter.domains) is None else None
+        return self._keeper.spent + Spent(energy_j, self.seconds(), self._harness_j)
+
+    def seconds(self) -> float:
+        """Since this run began."""
+        return time.perf_counter() - self._started_s
+
+    def _totals(self) -> Totals:
+        spent, carbon = self.spent(), self._carbon
         empty = Totals(
-            duration_s=duration_s, intensity_g_per_kwh=carbon.g_per_kwh, intensity_source=carbon.described,
+            duration_s=spent.duration_s, intensity_g_per_kwh=carbon.g_per_kwh, intensity_source=carbon.described,
             idle_w=self.idle_w,
         )  # fmt: skip
-        if not self.meter.nests or before.energy_j is None:
+        if not spent.energy_j:  # unknown, or nothing was measured
             return empty
-        try:
-            raw = self.meter.stop(self._span)
-        except MeterError:  # it died on the way: its benchmarks have said so, and the finished ones are to be stored
-            return empty
-        if invalid(raw, self.meter.domains) is not None:
-            return empty
-        energy_j = sum(raw.values()) + before.energy_j
-        sources = {domain.source for domain in self.meter.domains.values()}
+        sources = {domain.source for domain in self.domains().values()}
         source: RowSource = sources.pop() if len(sources) == 1 else "mixed"
         return replace(
-            empty, energy_j=energy_j, source=source, carbon_g=carbon.grams(energy_j),
-            harness_share=(self._harness_j + before.harness_j) / energy_j,
+            empty, energy_j=spent.energy_j, source=source, carbon_g=carbon.grams(spent.energy_j),
+            harness_share=spent.harness_j / spent.energy_j,
         )  # fmt: skip
 
     @pytest.hookimpl(optionalhook=True)
@@ -397,7 +424,7 @@ class EnergySession:
             "schema_version": SCHEMA_VERSION,
             "version": run.version,
             "machine": dict(run.machine),
-            "meters": {name: domain.meter for name, domain in self.meter.domains.items()},
+            "meters": {name: domain.meter for name, domain in self.domains().items()},
             "options": dict(run.options),
             "totals": to_json(run.totals),
             "interrupted": run.interrupted,

@@ -79,5 +79,18 @@ def _head(totals: dict[str, Any]) -> dict[str, Any]:
                     "properties": {"fullname": {"type": "string"}, "measured_at": {"type": "string"}},
                 },
             },
+            "nodes": {
+                "type": "array",
+                "description": "Where nodes of a cluster measured what, with `--energy-engine` alone.",
+                "items": {
+                    "type": "object",
+                    "required": ["fullname", "node", "machine"],
+                    "properties": {
+                        "fullname": {"type": "string"},
+                        "node": {"type": "string"},
+                        "machine": _OBJECT_OF_TEXTS,
+                    },
+                },
+            },
         },
     }
