@@ -12,7 +12,7 @@ from energyaware.models.catalogue import ModelSpec
 from energyaware.models.fingerprint import weights_fingerprint
 from energyaware.models.hub import cached_snapshot
 from energyaware.progress import Progress, silent
-from energyaware.variants.embedded import ensure_finetuned, ensure_multitask, ensure_trained
+from energyaware.variants.embedded import ensure_finetuned, ensure_multitask, ensure_trained, mix_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ def prepare_multitask(
         return _as_it_is(spec)
     corpus = network_corpus()
     base = ensure_trained(spec, corpus, cache, progress)
-    return _trained(ensure_multitask(base, {corpus.task: corpus} | dict(datasets), cache, progress))
+    tasks = {corpus.task: corpus} | dict(datasets)
+    return _trained(ensure_multitask(base, tasks, cache, progress, mix_settings(spec)))
 
 
 def _as_it_is(spec: ModelSpec) -> PreparedModel:

@@ -13,8 +13,8 @@ from filelock import FileLock
 from energyaware.data.simulator import network_corpus
 from energyaware.errors import ModelError
 from energyaware.examples import Dataset, Example
-from energyaware.models.catalogue import ModelSpec, find
-from energyaware.models.embedded import Shape
+from energyaware.models.catalogue import CATALOGUE, ModelSpec, find
+from energyaware.models.embedded import Shape, build
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.tasks import evaluation
 from energyaware.tasks.rca import Rca, evaluate, rca_for
@@ -319,3 +319,22 @@ def test_what_is_too_long_is_cut_in_front_of_the_question_and_behind_the_answer(
     (found,) = embedded.encode_for_training(task, tokenizer, [short])
     assert found.token_ids[-1] == tokenizer.eos_token_id
     assert len(found.token_ids) == 512
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5", "falcon"])
+def test_embeddings_of_new_tokens_begin_as_small_as_the_others_did(family):
+    known, grown = 100, 600
+    model = build(ModelSpec(family, family, "nano"), known, bos_token_id=0, eos_token_id=0, pad_token_id=1)
+    before = model.get_input_embeddings().weight.detach().clone()
+    embedded._resize(model, range(grown))  # as long as a tokenizer of that many tokens
+    after = model.get_input_embeddings().weight.detach()
+    assert after.shape[0] == grown
+    assert torch.equal(after[:known], before)
+    assert after[known:].std().item() == pytest.approx(before.std().item(), rel=0.05)
+
+
+def test_every_family_with_settings_of_its_own_exists():
+    for spec in CATALOGUE.values():
+        if spec.embedded:
+            assert embedded.mix_settings(spec).steps(1000) > 0
+    assert embedded.mix_settings(T5) != embedded.mix_settings(SPEC) == embedded.MIX
