@@ -20,7 +20,7 @@ from energyaware.records import Variant
 
 if TYPE_CHECKING:
     from energyaware.models.catalogue import ModelSpec
-    from energyaware.tasks.workload import Workload
+    from energyaware.tasks.base import Workload
     from energyaware.variants.phases import PhaseWorkload
     from energyaware.variants.prepare import PreparedModel
     from energyaware.variants.row import LayoutPlan
