@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 
-from energyaware.compression.masks import Amount, check_amount, check_finite, group_mask, share_mask
+from energyaware.compression.masks import Amount, check_amount, check_finite, highest_rows, kept_in_group, share_mask
 from energyaware.errors import CompressionError
 
 BLOCK_SIZE = 128
@@ -92,6 +92,7 @@ def sparsegpt(
 def _prune_block(columns: torch.Tensor, factor: torch.Tensor, amount: Amount) -> torch.Tensor:
     """Prune the rows of `columns` (inputs × outputs) in place; the errors that those behind the block must take."""
     diagonal = factor.diagonal()
+    squares = diagonal.square()
     errors = torch.empty_like(columns)
     step = _STEP
     if isinstance(amount, tuple):
@@ -99,15 +100,15 @@ def _prune_block(columns: torch.Tensor, factor: torch.Tensor, amount: Amount) ->
         step = max(step // m, 1) * m
         keep = torch.empty(columns.shape, dtype=torch.bool, device=columns.device)
     else:
-        scores = columns.square() / diagonal.square()[:, None]
+        scores = columns.square() / squares[:, None]
         keep = share_mask(scores.T, amount).T.contiguous()
     for start in range(0, len(columns), step):
         stop = min(start + step, len(columns))
         for index in range(start, stop):
             if isinstance(amount, tuple) and (index - start) % m == 0:
                 group = slice(index, min(index + m, stop))
-                scores = columns[group].square() / diagonal[group].square()[:, None]
-                keep[group] = group_mask(scores.T, n, m).T
+                scores = columns[group].square().div_(squares[group, None])
+                keep[group] = highest_rows(scores, kept_in_group(n, m, len(scores)))
             row = columns[index]
             errors[index].copy_(row).masked_fill_(keep[index], 0)
             row.sub_(errors[index])  # exactly zero where dropped
