@@ -329,7 +329,8 @@ def save_checkpoint(folder: Path) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     torch.set_num_threads(1)  # a pool of threads would not outlive the forks
-    GPT2LMHeadModel(GPT2Config(vocab_size=3, n_embd=16, n_layer=1, n_head=2, n_positions=8)).save_pretrained(folder)
+    config = GPT2Config(vocab_size=3, n_embd=16, n_layer=1, n_head=2, n_positions=8, bos_token_id=0, eos_token_id=0)
+    GPT2LMHeadModel(config).save_pretrained(folder)
     end = "<end>"
     words = Tokenizer(models.WordLevel({end: 0, "link": 1, "down": 2}, unk_token=end))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
