@@ -183,7 +183,7 @@ def _amount(metric: str, value: float | None) -> str:
 def _change(item: Judgement, value: float | None) -> str:
     if METRICS[item.metric].kind == "quality":
         # The effect is a drop; people read a change of the quality itself.
-        return ABSENT if value is None else f"{-value * 100:+.1f} pp"
+        return ABSENT if value is None else f"{-value * 100 + 0.0:+.1f} pp"  # no drop is no negative zero
     return percent(value, signed=True)
 
 

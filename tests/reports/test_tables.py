@@ -162,3 +162,9 @@ def test_disturbed_rounds_are_counted_and_strangers_on_the_gpu_named(bench, rank
     assert any("2 of 6 rounds (33 %) under contention" in note and "4711" in note for note in notes)
     quiet = tuple(replace(entry, state=calm) for entry in rounds)
     assert not any("contention" in note for note in ranking_notes(ranking_of(bench("a", rounds=quiet)), Totals()))
+
+
+def test_no_drop_of_a_quality_is_no_negative_zero():
+    text = gate_table([Judgement("t::a", "a", "accuracy", "accuracy:3pp", "pass", 0.0, 0.0, 0.0, None, 0.9, 0.9)])
+    assert "+0.0 pp" in text
+    assert "-0.0" not in text

@@ -247,7 +247,9 @@
     }
     if (log) return { log, min: low / 1.15, max: high * 1.15 };
     const pad = (high - low || Math.abs(high) || 1) * 0.05;
-    const fromZero = key === "x" && chart.kind === "intervals" && low >= 0 && unit(chart, key).unit !== "";
+    // A verdict of no change lies at 0, and is to be seen whole.
+    const fromZero = key === "x" && chart.kind === "intervals" && chart.series !== "verdict" && low >= 0
+      && unit(chart, key).unit !== "";
     return { log, min: fromZero ? 0 : low - pad, max: high + pad };
   }
 

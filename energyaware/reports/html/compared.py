@@ -36,7 +36,8 @@ def compared_page(title: str, comparison: Comparison, machine: Mapping[str, str]
         )
         for name, metric in noisy
     }
-    material = Material(run, (), lambda _: nan, (run,), judgements, title, launches=launches)
+    base = f"{comparison.question.base[:12]}, measured in turns with the head"
+    material = Material(run, (), lambda _: nan, (run,), judgements, base, launches=launches)
     return page.render(material, ("gate", "provenance"), title)
 
 

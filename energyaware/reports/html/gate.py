@@ -26,9 +26,10 @@ def gate(material: Material) -> dict[str, Any] | None:
     """None where nothing was judged."""
     if not material.judgements:
         return None
+    # The first metric is the one that is shown first.
+    judgements = sorted(material.judgements, key=lambda item: item.metric != "energy")
     rows = [
-        (item.row, item.metric, item.verdict, item.effect, item.low, item.high, _limit(item))
-        for item in material.judgements
+        (item.row, item.metric, item.verdict, item.effect, item.low, item.high, _limit(item)) for item in judgements
     ]
     chart = make_chart(
         "gate", "intervals", "Change against the baseline",
@@ -50,7 +51,7 @@ def gate(material: Material) -> dict[str, Any] | None:
                 "benchmark": plain(item.row), "limit": plain(item.limit), "verdict": item.verdict,
                 "reason": plain(item.reason),
             }
-            for item in material.judgements
+            for item in sorted(judgements, key=lambda item: _VERDICTS.index(item.verdict))
         ],
         "charts": present(chart, _launches(material)),
     }  # fmt: skip
