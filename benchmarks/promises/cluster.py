@@ -262,16 +262,19 @@ def main() -> None:
     parser.add_argument("--flood", type=int, default=2000, help="results without a measurement, for the driver alone")
     arguments = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would call its makers
-    outcomes = [run(int(count), arguments.benchmarks, arguments.seconds) for count in arguments.nodes.split(",")]
+    counts = [int(count) for count in arguments.nodes.split(",") if count]
+    outcomes = [run(count, arguments.benchmarks, arguments.seconds) for count in counts]
     if arguments.kill:
         outcomes.append(run(4, arguments.benchmarks, arguments.seconds, arguments.kill))
-    first = outcomes[0]
+    first = outcomes[0] if outcomes else None
     rows = [
         (
             item.nodes,
             item.killed,
             f"{item.seconds:.0f}",
-            "" if item.killed else f"{100 * first.seconds * first.nodes / (item.seconds * item.nodes):.0f} %",
+            ""
+            if item.killed or first is None
+            else f"{100 * first.seconds * first.nodes / (item.seconds * item.nodes):.0f} %",
             item.at_once,
             item.again,
             item.lost,
@@ -279,17 +282,18 @@ def main() -> None:
         )
         for item in outcomes
     ]
-    command = f"python -m benchmarks.promises.cluster {' '.join(sys.argv[1:])}".strip()
-    print(f"`{command}`: {arguments.benchmarks} benchmarks that sleep {arguments.seconds:g} s, Ray nodes that share "
-          f"{os.cpu_count()} cores of {platform.machine()}\n")  # fmt: skip
-    headers = (
-        "nodes", "killed", "seconds", "efficiency", "two at once on a node", "measured again", "results lost",
-        "driver's CPU, s",
-    )  # fmt: skip
-    print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
+    if rows:
+        command = f"python -m benchmarks.promises.cluster {' '.join(sys.argv[1:])}".strip()
+        print(f"`{command}`: {arguments.benchmarks} benchmarks that sleep {arguments.seconds:g} s, Ray nodes that share "
+              f"{os.cpu_count()} cores of {platform.machine()}\n")  # fmt: skip
+        headers = (
+            "nodes", "killed", "seconds", "efficiency", "two at once on a node", "measured again", "results lost",
+            "driver's CPU, s",
+        )  # fmt: skip
+        print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
     if arguments.flood:
-        print(f"\n{arguments.flood} results of {ROUNDS} rounds from four nodes that measure nothing\n")
-        table = flood(4, arguments.flood)
+        print(f"\n{arguments.flood} results of {ROUNDS} rounds from two nodes that measure nothing\n")
+        table = flood(2, arguments.flood)
         print(tabulate(table, headers=("the driver alone", ""), tablefmt="github", disable_numparse=True))
 
 
