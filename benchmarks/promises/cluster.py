@@ -253,6 +253,25 @@ def flood(nodes: int, results: int) -> list[tuple[str, str]]:
     ]
 
 
+def table(outcomes: list[Outcome]) -> str:
+    """Efficiency is against the first run, whatever its number of nodes."""
+    first = outcomes[0]
+    rows = []
+    for item in outcomes:
+        efficiency = first.seconds * first.nodes / (item.seconds * item.nodes)
+        rows.append(
+            (
+                item.nodes, item.killed, f"{item.seconds:.0f}", "" if item.killed else f"{efficiency:.0%}",
+                item.at_once, item.again, item.lost, f"{item.driver_cpu_s:.1f}",
+            )
+        )  # fmt: skip
+    headers = (
+        "nodes", "killed", "seconds", "efficiency", "two at once on a node", "measured again", "results lost",
+        "driver's CPU, s",
+    )  # fmt: skip
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", default="1,2,4,8", help="counts of nodes, comma-separated")
@@ -266,35 +285,18 @@ def main() -> None:
     outcomes = [run(count, arguments.benchmarks, arguments.seconds) for count in counts]
     if arguments.kill:
         outcomes.append(run(4, arguments.benchmarks, arguments.seconds, arguments.kill))
-    first = outcomes[0] if outcomes else None
-    rows = [
-        (
-            item.nodes,
-            item.killed,
-            f"{item.seconds:.0f}",
-            ""
-            if item.killed or first is None
-            else f"{100 * first.seconds * first.nodes / (item.seconds * item.nodes):.0f} %",
-            item.at_once,
-            item.again,
-            item.lost,
-            f"{item.driver_cpu_s:.1f}",
-        )
-        for item in outcomes
-    ]
-    if rows:
-        command = f"python -m benchmarks.promises.cluster {' '.join(sys.argv[1:])}".strip()
-        print(f"`{command}`: {arguments.benchmarks} benchmarks that sleep {arguments.seconds:g} s, Ray nodes that share "
+    if outcomes:
+        print(f"`python -m benchmarks.promises.cluster {' '.join(sys.argv[1:])}`".replace(" `", "`"))
+        print(f"{arguments.benchmarks} benchmarks that sleep {arguments.seconds:g} s; all nodes share "
               f"{os.cpu_count()} cores of {platform.machine()}\n")  # fmt: skip
-        headers = (
-            "nodes", "killed", "seconds", "efficiency", "two at once on a node", "measured again", "results lost",
-            "driver's CPU, s",
-        )  # fmt: skip
-        print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
+        print(table(outcomes))
     if arguments.flood:
         print(f"\n{arguments.flood} results of {ROUNDS} rounds from two nodes that measure nothing\n")
-        table = flood(2, arguments.flood)
-        print(tabulate(table, headers=("the driver alone", ""), tablefmt="github", disable_numparse=True))
+        print(
+            tabulate(
+                flood(2, arguments.flood), headers=("the driver alone", ""), tablefmt="github", disable_numparse=True
+            )
+        )
 
 
 if __name__ == "__main__":
