@@ -282,9 +282,11 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would call its makers
     counts = [int(count) for count in arguments.nodes.split(",") if count]
-    outcomes = [run(count, arguments.benchmarks, arguments.seconds) for count in counts]
-    if arguments.kill:
-        outcomes.append(run(4, arguments.benchmarks, arguments.seconds, arguments.kill))
+    planned = [(count, 0) for count in counts] + ([(4, arguments.kill)] if arguments.kill else [])
+    outcomes = []
+    for count, kill in planned:
+        outcomes.append(run(count, arguments.benchmarks, arguments.seconds, kill))
+        print(outcomes[-1], file=sys.stderr, flush=True)
     if outcomes:
         print(f"`python -m benchmarks.promises.cluster {' '.join(sys.argv[1:])}`".replace(" `", "`"))
         print(f"{arguments.benchmarks} benchmarks that sleep {arguments.seconds:g} s; all nodes share "
