@@ -283,7 +283,7 @@ def main() -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would call its makers
     counts = [int(count) for count in arguments.nodes.split(",") if count]
     planned = [(count, 0) for count in counts] + ([(4, arguments.kill)] if arguments.kill else [])
-    outcomes = []
+    outcomes: list[Outcome] = []
     for count, kill in planned:
         outcomes.append(run(count, arguments.benchmarks, arguments.seconds, kill))
         print(outcomes[-1], file=sys.stderr, flush=True)
