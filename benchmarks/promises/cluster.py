@@ -253,6 +253,25 @@ def flood(nodes: int, results: int) -> list[tuple[str, str]]:
     ]
 
 
+def table(outcomes: list[Outcome]) -> str:
+    """Efficiency is against the first run, whatever its number of nodes."""
+    first = outcomes[0]
+    rows = []
+    for item in outcomes:
+        efficiency = first.seconds * first.nodes / (item.seconds * item.nodes)
+        rows.append(
+            (
+                item.nodes, item.killed, f"{item.seconds:.0f}", "" if item.killed else f"{efficiency:.0%}",
+                item.at_once, item.again, item.lost, f"{item.driver_cpu_s:.1f}",
+            )
+        )  # fmt: skip
+    headers = (
+        "nodes", "killed", "seconds", "efficiency", "two at once on a node", "measured again", "results lost",
+        "driver's CPU, s",
+    )  # fmt: skip
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", default="1,2,4,8", help="counts of nodes, comma-separated")
@@ -262,35 +281,24 @@ def main() -> None:
     parser.add_argument("--flood", type=int, default=2000, help="results without a measurement, for the driver alone")
     arguments = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would call its makers
-    outcomes = [run(int(count), arguments.benchmarks, arguments.seconds) for count in arguments.nodes.split(",")]
-    if arguments.kill:
-        outcomes.append(run(4, arguments.benchmarks, arguments.seconds, arguments.kill))
-    first = outcomes[0]
-    rows = [
-        (
-            item.nodes,
-            item.killed,
-            f"{item.seconds:.0f}",
-            "" if item.killed else f"{100 * first.seconds * first.nodes / (item.seconds * item.nodes):.0f} %",
-            item.at_once,
-            item.again,
-            item.lost,
-            f"{item.driver_cpu_s:.1f}",
-        )
-        for item in outcomes
-    ]
-    command = f"python -m benchmarks.promises.cluster {' '.join(sys.argv[1:])}".strip()
-    print(f"`{command}`: {arguments.benchmarks} benchmarks that sleep {arguments.seconds:g} s, Ray nodes that share "
-          f"{os.cpu_count()} cores of {platform.machine()}\n")  # fmt: skip
-    headers = (
-        "nodes", "killed", "seconds", "efficiency", "two at once on a node", "measured again", "results lost",
-        "driver's CPU, s",
-    )  # fmt: skip
-    print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
+    counts = [int(count) for count in arguments.nodes.split(",") if count]
+    planned = [(count, 0) for count in counts] + ([(4, arguments.kill)] if arguments.kill else [])
+    outcomes: list[Outcome] = []
+    for count, kill in planned:
+        outcomes.append(run(count, arguments.benchmarks, arguments.seconds, kill))
+        print(outcomes[-1], file=sys.stderr, flush=True)
+    if outcomes:
+        print(f"`python -m benchmarks.promises.cluster {' '.join(sys.argv[1:])}`".replace(" `", "`"))
+        print(f"{arguments.benchmarks} benchmarks that sleep {arguments.seconds:g} s; all nodes share "
+              f"{os.cpu_count()} cores of {platform.machine()}\n")  # fmt: skip
+        print(table(outcomes))
     if arguments.flood:
-        print(f"\n{arguments.flood} results of {ROUNDS} rounds from four nodes that measure nothing\n")
-        table = flood(4, arguments.flood)
-        print(tabulate(table, headers=("the driver alone", ""), tablefmt="github", disable_numparse=True))
+        print(f"\n{arguments.flood} results of {ROUNDS} rounds from two nodes that measure nothing\n")
+        print(
+            tabulate(
+                flood(2, arguments.flood), headers=("the driver alone", ""), tablefmt="github", disable_numparse=True
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -119,14 +119,15 @@ class Keeper:
         """Put a finished benchmark on disk. Where that fails it waits in memory, and the end of the output tells.
 
         Args:
-            machine: that measured it.
-            node: of a cluster, where it was measured.
+            machine: what other processes of this run saw of it.
+            node: of a cluster, where it was measured; the machine is then that one, and not ours.
         """
         entries = reversed(self._benchmarks.benchmarks)
         metadata = next((item for item in entries if item.fullname == benchmark.fullname), None)
         if metadata is None:  # pytest-benchmark will not store it either
             return
-        finished = Finished(benchmark, timing_of(metadata), now(), spent, machine, node)
+        seen = machine if node else {**describe(), **machine}
+        finished = Finished(benchmark, timing_of(metadata), now(), spent, seen, node)
         try:
             self._journal.add(finished)
         except StoredRunError as error:

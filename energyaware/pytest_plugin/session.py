@@ -352,7 +352,7 @@ class EnergySession:
 
     def keep(self, benchmark: Benchmark) -> None:
         """Put a benchmark on disk, with what the run cost since the one before."""
-        self._keeper.keep(benchmark, self._part.end(self._harness_j), {**describe(), **self._elsewhere})
+        self._keeper.keep(benchmark, self._part.end(self._harness_j), self._elsewhere)
         self._part = Part(self.meter, self._harness_j)
 
     # --- after -------------------------------------------------------------------------------------------------
