@@ -22,6 +22,7 @@ def loaded(precision="fp32", compute="fp32", dtype=torch.float32, logits=None, g
         weight_dtype=precision,
         notes=("conv1d→linear",),
         parameters=1000,
+        weights=None,
         gpus=gpus,
         proof=Proof(30, 120, 30, 480, ("a",), 2, 2, ("fp32",), logits),
     )
