@@ -175,10 +175,14 @@ def _chosen(model: Any, tokenizer: Any, task: Task, examples: Sequence[Example],
         for option in options
     ]
     found, truncated = likelihoods(model, tokenizer, pairs, batch_size)
-    texts, bits_per_byte = [], []
+    texts, bits_per_byte, nll = [], [], []
     rest = iter(found)
     for example, options in zip(examples, choices, strict=True):
-        by_option = {option: next(rest).bits_per_byte for option in options}
-        texts.append(min(by_option, key=by_option.__getitem__))
-        bits_per_byte.append(by_option[task.answer(example).strip()])
-    return Answers(texts, {"bits_per_byte": bits_per_byte}, truncated=truncated)
+        read = {option: next(rest) for option in options}
+        right = task.answer(example).strip()
+        texts.append(min(read, key=lambda option: read[option].bits_per_byte))
+        bits_per_byte.append(read[right].bits_per_byte)
+        least = min(item.bits for item in read.values())
+        others = math.log2(sum(2.0 ** (least - item.bits) for item in read.values()))
+        nll.append(math.log(2) * (read[right].bits - least + others))
+    return Answers(texts, {"bits_per_byte": bits_per_byte, "nll": nll}, truncated=truncated)

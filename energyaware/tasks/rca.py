@@ -108,23 +108,23 @@ class RcaScores:
 
 
 def rca_for(dataset: Dataset, tokenizer: Any) -> Rca:
-    """The task as this tokenizer can answer it: with words if their first tokens differ, else with letters.
+    """The task as this tokenizer answers it: with words if their first tokens differ, else with letters if theirs do.
+
+    Where neither differ, with words that are read to their ends.
 
     Raises:
-        TaskError: fewer than two labels, or letters needed for more labels than there are letters.
+        TaskError: fewer than two labels.
     """
     if len(dataset.labels) < 2:
         raise TaskError(f"the dataset {dataset.name} has {len(dataset.labels)} label(s)", "give at least two")
     words = Rca(dataset.labels)
     if distinct_tokens(words.answers, tokenizer) is not None:
         return words
-    if len(dataset.labels) > len(string.ascii_uppercase):
-        raise TaskError(
-            f"{len(dataset.labels)} labels whose first tokens are not distinct, and only "
-            f"{len(string.ascii_uppercase)} letters",
-            "rename the labels so that they begin differently, or merge some",
-        )
-    return Rca(dataset.labels, letters=True)
+    if len(dataset.labels) <= len(string.ascii_uppercase):
+        letters = Rca(dataset.labels, letters=True)
+        if distinct_tokens(letters.answers, tokenizer) is not None:
+            return letters
+    return words
 
 
 def encode(

@@ -24,6 +24,7 @@ from energyaware.models.tokenizer import extend_tokenizer, grow_tokenizer, requi
 from energyaware.paths import writable_dir
 from energyaware.progress import Progress, silent
 from energyaware.tasks.base import Chosen, Task, fit_task
+from energyaware.tasks.labels import distinct_tokens
 from energyaware.tasks.rca import Rca, evaluate
 from energyaware.tasks.registry import find_task
 from energyaware.training.loop import train
@@ -265,7 +266,8 @@ def encode_for_training(
         task: fitted to the dataset and the tokenizer.
         limit: most tokens of one sequence.
     """
-    by_first_token = isinstance(task.decoding, Chosen) and bool(task.decoding.labels)
+    labels = task.decoding.labels if isinstance(task.decoding, Chosen) else ()
+    by_first_token = bool(labels) and distinct_tokens(labels, tokenizer) is not None
     encoded = []
     for example in examples:
         prompt = list(tokenizer(task.prompt(example))["input_ids"])

@@ -117,9 +117,9 @@ def test_workload_of_a_size_that_cannot_be_met(model, tokenizer, batch_size):
         workload(model, tokenizer, Rca(LABELS), EXAMPLES, batch_size)
 
 
-def test_labels_that_begin_alike_become_letters(tokenizer):
+def test_labels_that_begin_alike_become_letters():
     alike = Dataset("alike", "0" * 64, ("zq one", "zq two"), (), (), ())
-    task = rca_for(alike, tokenizer)
+    task = rca_for(alike, train_tokenizer(["alder los cause: A or B"], ("A", "B")))
     example = Example("x", "alder los", "zq two")
     assert task.letters
     assert "A) zq one B) zq two" in task.prompt(example)
@@ -133,10 +133,44 @@ def test_words_answer_where_they_can(tokenizer):
     assert task.answer(EXAMPLES[0]) == " fiber"
 
 
-def test_too_many_labels_that_begin_alike(tokenizer):
-    many = Dataset("many", "0" * 64, tuple(f"zq {n}" for n in range(27)), (), (), ())
-    with pytest.raises(TaskError, match="27 labels"):
-        rca_for(many, tokenizer)
+def test_labels_that_begin_alike_are_read_to_their_ends_where_letters_are_too_few(model, tokenizer):
+    labels = tuple(f"zq {n}" for n in range(27))
+    examples = tuple(Example(f"t-{n}", "alder los", labels[n], f"t-{n}") for n in range(3))
+    many = Dataset("many", "0" * 64, labels, examples, (), examples)
+    task = rca_for(many, tokenizer)
+    assert not task.letters
+    assert task.answer(examples[1]) == " zq 1"
+    scores = evaluate(model, tokenizer, many, examples, 2)
+    assert set(scores.predicted) <= set(labels)
+    for example, nll in zip(examples, scores.nll, strict=True):
+        assert nll == pytest.approx(
+            -whole_labels(model, tokenizer, task, example)[labels.index(example.label)], abs=1e-3
+        )
+
+
+def whole_labels(model, tokenizer, task, example):
+    """Log-probabilities of all labels, each read to its end after the prompt, normalized over the labels."""
+    prompt = tokenizer(task.prompt(example))["input_ids"]
+    sums = []
+    for label in task.answers:
+        rest = tokenizer(f" {label}", add_special_tokens=False)["input_ids"]
+        with torch.inference_mode():
+            log_probs = model(input_ids=torch.tensor([prompt + rest])).logits[0].log_softmax(-1)
+        sums.append(sum(float(log_probs[len(prompt) - 1 + place, token]) for place, token in enumerate(rest)))
+    return torch.tensor(sums).log_softmax(-1).tolist()
+
+
+def test_letters_that_begin_alike_are_no_way_out():
+    """As where a tokenizer knows neither the labels nor the letters: its pieces begin with the same byte."""
+
+    class Spelling:
+        def __call__(self, text, add_special_tokens=True):
+            return {"input_ids": [7, *text.encode()]}
+
+        def decode(self, ids):
+            return "x" * len(ids)
+
+    assert not rca_for(DATASET, Spelling()).letters
 
 
 def test_one_label_is_no_task(tokenizer):
