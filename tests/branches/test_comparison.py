@@ -28,6 +28,11 @@ def verdicts(done):
     return list(takewhile(lambda line: line[0].lower() in VERDICTS, words))
 
 
+def of_equal_code(done):
+    """The same, of revisions that cost the same: by design one comparison in a hundred calls the head `improved`."""
+    return [["pass" if verdict == "improved" else verdict, *rest] for verdict, *rest in verdicts(done)]
+
+
 def left_over(repository) -> list[str]:
     """What a comparison must not leave: worktrees and temporary folders."""
     temporary = Path(repository.environment["TMPDIR"])
@@ -45,7 +50,7 @@ def dearer(factor: float, rest: str = "def work():\n    pass\n") -> dict[str, st
 def test_identical_code_passes_and_nothing_is_left(repository):
     done = repository.compare("HEAD")
     assert done.returncode == 0, done.stderr
-    assert verdicts(done) == [PASSES]
+    assert of_equal_code(done) == [PASSES]
     assert "Energy: HEAD → working tree" in done.stdout
     assert left_over(repository) == journals(repository) == []
     assert repository.git("status", "--short", "--ignored") == ""
@@ -84,7 +89,7 @@ def test_a_base_that_lacks_a_benchmark_or_cannot_import_it(repository):
     repository.commit({"benchmarks/test_new.py": "from mypkg import new\ndef test_new(energy):\n    energy(new)\n"})
     done = repository.compare("HEAD~2")
     assert done.returncode == 0, done.stderr
-    assert verdicts(done) == [PASSES, ["missing", "benchmarks/test_new.py::test_new", "energy:5%"]]
+    assert of_equal_code(done) == [PASSES, ["missing", "benchmarks/test_new.py::test_new", "energy:5%"]]
     assert "the base has no such benchmark (ImportError: cannot import name 'new' from 'mypkg'" in done.stdout
     alone = repository.compare("HEAD~2", "--strict", "--", "benchmarks/test_new.py")
     assert alone.returncode == 2
@@ -97,7 +102,7 @@ def test_a_base_without_energyaware_at_all(empty, repository):
     repository.git("rm", "-q", "-r", "conftest.py", "pytest.ini", "benchmarks")
     before = repository.commit({})
     repository.commit(files)
-    assert verdicts(repository.compare(before)) == [PASSES]
+    assert of_equal_code(repository.compare(before)) == [PASSES]
     own = repository.compare(before, "--benchmarks-from=own")
     assert own.returncode == 2
     assert f"{before} has no benchmarks. --benchmarks-from=head runs the head's benchmarks on it" in own.stderr

@@ -132,7 +132,8 @@ def test_github_compare_passes_an_unchanged_cost_and_reports(runner):
     runner.commit({"README": "new"})
     done = runner.steps(document("github")["jobs"]["compare"])
     assert {name: item.returncode for name, item in done.items()} == {"Compare": 0, "Summary": 0, "Comment": 0}, done
-    assert "pass" in done["Compare"].stdout
+    # By design one comparison in a hundred of equal code calls the head improved.
+    assert re.search(r"\b(pass|improved)\b", done["Compare"].stdout)
     assert "::error" not in done["Compare"].stdout
     assert runner.summary.read_text().startswith("## Energy: origin/main → working tree")
     comment = runner.comments.read_text()
