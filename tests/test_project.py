@@ -19,7 +19,7 @@ def commands(readme: str) -> list[str]:
 def test_ci_runs_the_readmes_test_command_word_for_word():
     main, tests = commands((ROOT / "README.md").read_text(encoding="utf-8"))
     assert main.endswith("pytest benchmarks --energy")
-    assert tests.endswith("pytest")
+    assert tests.endswith("pytest -n 2")
     assert tests in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
