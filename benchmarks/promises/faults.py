@@ -277,7 +277,16 @@ class Outcome:
 
 
 def in_a_process(folder: Path, arguments: Sequence[str], variables: Mapping[str, str]) -> Answer:
-    """Run pytest in a process of its own: a fork of this one, which has loaded the libraries already."""
+    """Run pytest in a process of its own."""
+    return forked(
+        folder,
+        {"COLUMNS": "200", **variables},
+        lambda: int(pytest.main(["-p", "no:cacheprovider", *arguments])),
+    )
+
+
+def forked(folder: Path, variables: Mapping[str, str], command: Callable[[], int]) -> Answer:
+    """Run a command in a fork of this process, which has loaded the libraries already."""
     with tempfile.TemporaryFile() as output:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -290,10 +299,13 @@ def in_a_process(folder: Path, arguments: Sequence[str], variables: Mapping[str,
                 os.chdir(folder)
                 for name in ("PYTEST_ADDOPTS", "CI", "GITHUB_ACTIONS"):
                     os.environ.pop(name, None)
-                os.environ.update({"COLUMNS": "200", **variables})
-                status = int(pytest.main(["-p", "no:cacheprovider", *arguments]))
-                sys.stdout.flush()
+                os.environ.update(variables)
+                status = command()
+            except SystemExit as error:
+                status = error.code if isinstance(error.code, int) else 1
             finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
                 os._exit(status)
         ended = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         output.seek(0)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmarks.promises.faults import Answer
+from benchmarks.promises.faults import Answer, forked
 from energyaware.branches.channel import Channel, ChannelClosedError
 from energyaware.cli import main as energyaware
 
@@ -163,30 +163,12 @@ class Bench:
 
 def run(folder: Path, arguments: Sequence[str], variables: Mapping[str, str]) -> Answer:
     """`energyaware ARGUMENTS` in a fork of this process; the fault that is meant for it happens there."""
-    with tempfile.TemporaryFile() as output:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        process = os.fork()
-        if process == 0:
-            status = 70
-            try:
-                os.dup2(output.fileno(), 1)
-                os.dup2(output.fileno(), 2)
-                os.chdir(folder)
-                for name in ("PYTEST_ADDOPTS", "CI", "GITHUB_ACTIONS"):
-                    os.environ.pop(name, None)
-                os.environ.update(variables)
-                _let_fail(Path(variables["FAULT_FOLDER"]), *map(int, variables["FAULT"].split(":")))
-                status = int(energyaware(list(arguments)) or 0)
-            except SystemExit as error:
-                status = error.code if isinstance(error.code, int) else 1
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
-        ended = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        output.seek(0)
-        return Answer(ended, output.read().decode(errors="replace"))
+
+    def command() -> int:
+        _let_fail(Path(variables["FAULT_FOLDER"]), *map(int, variables["FAULT"].split(":")))
+        return int(energyaware(list(arguments)) or 0)
+
+    return forked(folder, variables, command)
 
 
 def _let_fail(folder: Path, worker: int, number: int) -> None:

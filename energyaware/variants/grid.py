@@ -19,10 +19,12 @@ PRECISIONS = ("fp32", "bf16", "fp16", "int8", "nf4", "fp4", "int8fast", "nf4dq",
 CALIBRATED = ("wanda", "sparsegpt")
 """Methods that need calibration data."""
 
-_MASKS = ("magnitude", *CALIBRATED)
+MASKS = ("magnitude", *CALIBRATED)
+"""Methods that leave zeros in matrices of the same size."""
+
 _STRUCTURES = ("width", "heads", "depth")
 
-METHODS = ("dense", *_MASKS, *_STRUCTURES)
+METHODS = ("dense", *MASKS, *_STRUCTURES)
 """Ways of pruning that are built in."""
 
 RECOVERED = "-recovered"
@@ -87,11 +89,11 @@ def parse_pruning(name: str, offered: Collection[str] = ()) -> Pruning:
     if found is None:
         raise CompressionError(f"unknown pruning {name!r}", _known(offered))
     method, n, m, percent = found.groups()
-    if percent is not None and method in (*_MASKS, *_STRUCTURES):
+    if percent is not None and method in (*MASKS, *_STRUCTURES):
         if not 0 < int(percent) < 100:
             raise CompressionError(f"pruning {name!r} takes {percent} % away", "give a whole percentage from 1 to 99")
         return Pruning(method, percent=int(percent), recovered=recovered)
-    if n is not None and method in (None, *_MASKS):
+    if n is not None and method in (None, *MASKS):
         if not 0 < int(n) < int(m):
             raise CompressionError(f"pruning {name!r} is not a pattern with 0 < n < m", "use 2of4 or 4of8")
         return Pruning(method or "magnitude", pattern=(int(n), int(m)), recovered=recovered)
@@ -174,8 +176,8 @@ def full_grid(models: Iterable[str]) -> tuple[Variant, ...]:
 
 
 _PRUNINGS = (
-    *(f"{method}-50" for method in _MASKS),
-    *(f"{method}-{pattern}" for pattern in ("2of4", "4of8") for method in _MASKS),
+    *(f"{method}-50" for method in MASKS),
+    *(f"{method}-{pattern}" for pattern in ("2of4", "4of8") for method in MASKS),
     *(f"{method}-50" for method in _STRUCTURES),
 )
 _RECOVERED = (f"2of4{RECOVERED}", f"depth-67{RECOVERED}")

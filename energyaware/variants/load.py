@@ -34,7 +34,7 @@ from energyaware.models.fingerprint import weights_fingerprint
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.models.spread import occupied_gpus, spread
 from energyaware.records import Variant
-from energyaware.variants.grid import CALIBRATED, PRECISIONS, Pruning, parse_pruning
+from energyaware.variants.grid import CALIBRATED, MASKS, PRECISIONS, Pruning, parse_pruning
 from energyaware.variants.offered import Compress
 from energyaware.variants.phases import position_limit
 from energyaware.work.storage import weight_bytes
@@ -142,7 +142,7 @@ def load_variant(
     if pruning.recovered and recovered is not None:
         model = load_model(recovered, dtype=torch.float32)
         notes.append("trained again after pruning (recovered)")
-        if pruning.method in _MASKING and pruning.pattern is None:
+        if pruning.method in MASKS and pruning.pattern is None:
             notes.append(_MASKED)
         _require_pruned(model, before, pruning)
     elif pruning.method != "dense":
@@ -266,7 +266,6 @@ def _sparse_kernels(model: Any, pattern: tuple[int, int], device: str) -> str:
 
 
 _MASKED = "zeros run dense (masked)"
-_MASKING = ("magnitude", *CALIBRATED)
 
 
 def _share(pruning: Pruning) -> float:

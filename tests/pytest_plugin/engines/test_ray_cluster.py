@@ -1,10 +1,8 @@
 """A Ray cluster of several nodes on this machine. Ray starts slowly, so all tests share one."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +15,7 @@ try:
 except (ImportError, KeyError) as error:  # the latter where amdsmi is installed without AMD's library
     pytest.skip(f'Ray cannot be loaded ({error}): pip install "energyaware[ray]"', allow_module_level=True)
 
+from benchmarks.promises.cluster import free_ports
 from energyaware.pytest_plugin.engines.cluster import METER
 
 # Each call leaves a line with the raylet of its node, and one when it ends.
@@ -43,16 +42,6 @@ def test_fails(energy):
     assert 1 == 2
 """
 NAMES = [f"test_product[{size}]" for size in range(6)]
-
-
-def free_ports():
-    """Ports for a node's agents. Without them a node waits for its agents, and gives up where the machine is slow."""
-    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(contextlib.closing(socket.socket())) for _ in names]
-        for one in sockets:
-            one.bind(("", 0))
-        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
 
 
 class Machines:
