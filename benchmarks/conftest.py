@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 QUICK_MODELS = ("mini-gpt2", "mini-mistral")
 NETWORK = "network"
+RCA = "rca"
 QUICK_PHASES = ("fp32", "bf16", "nf4")
 INPUT_TOKENS = 64
 NEW_TOKENS = 32
@@ -123,7 +124,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         summary = summarize(_dataset(config_of(config).data))
     except EnergyAwareError:
         return  # it was said when the run began
-    terminalreporter.section("data of root-cause analysis")
+    terminalreporter.section("data")
     terminalreporter.write_line(summary_text(summary, terminalreporter._tw.fullwidth))
 
 
@@ -147,6 +148,16 @@ def gpus(energy_config: EnergyConfig) -> tuple[int, ...]:
 def dataset(energy_config: EnergyConfig) -> Dataset:
     """The data of `--energy-data`."""
     return _dataset(energy_config.data)
+
+
+def task_of_data(config: pytest.Config) -> str:
+    """What the data of `--energy-data` are for."""
+    return _dataset(config_of(config).data).task
+
+
+def read_texts(examples: Sequence[Example]) -> list[str]:
+    """What is read of each example whatever the task: its text and its question, either of which may be empty."""
+    return [" ".join(part for part in (example.text, example.question) if part) for example in examples]
 
 
 @pytest.fixture(scope="session")
@@ -238,6 +249,8 @@ def load_rca_row(
     collected_garbage: None,  # noqa: ARG001 - collects after the row let go of its model
 ) -> Callable[[PreparedModel, Variant], RcaRow]:
     """A function (model, variant) → the variant, loaded, with a batch of the test set's tickets."""
+    if dataset.task != RCA:
+        pytest.skip(f"{dataset.name} is for {dataset.task}, which benchmarks/test_tasks.py meters")
     from energyaware.data.features import mean_features
     from energyaware.tasks import rca
     from energyaware.tasks.encoding import middle_examples, prompt_lengths
@@ -321,7 +334,7 @@ def load_phase_row(
         workload = phase_workload(
             loaded.model,
             loaded.tokenizer,
-            [example.text for example in dataset.test],
+            read_texts(dataset.test),
             batch_size=batch_size,
             input_tokens=INPUT_TOKENS,
             new_tokens=NEW_TOKENS,

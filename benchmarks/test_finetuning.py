@@ -55,10 +55,12 @@ def finetune_job(
     pytestconfig: pytest.Config, dataset: Dataset, energy_progress: Progress
 ) -> Callable[[Variant], FinetuneJob]:
     """What is trained for a variant; the base is found or trained once per run."""
-    from benchmarks.conftest import models_of
+    from benchmarks.conftest import RCA, models_of
     from energyaware.variants.finetuned import FinetuneJob, finetune_settings, tunable
     from energyaware.variants.tuned import trained_as, untuned
 
+    if dataset.task != RCA:
+        pytest.skip(f"{dataset.name} is for {dataset.task}; fine-tuning is metered on rca")
     models = models_of(pytestconfig)
 
     @functools.cache

@@ -87,13 +87,14 @@ class Row:
 
     def workload(self, dataset: Dataset, input_tokens: int, output_tokens: int, batch_size: int) -> PhaseWorkload:
         """Prompts of exactly `input_tokens` tokens, made of the dataset's texts."""
+        from benchmarks.conftest import read_texts
         from energyaware.variants.phases import phase_workload
 
         self.require_positions(input_tokens + output_tokens)
         return phase_workload(
             self.loaded.model,
             self.loaded.tokenizer,
-            [example.text for example in dataset.test],
+            read_texts(dataset.test),
             batch_size=batch_size,
             input_tokens=input_tokens,
             new_tokens=output_tokens,

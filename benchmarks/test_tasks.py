@@ -1,4 +1,4 @@
-"""Written answers: energy, latency and quality of every variant on each task that is answered in words."""
+"""Tasks beside `rca`: those answered in words on the simulated network, and the one that `--energy-data` is for."""
 
 from __future__ import annotations
 
@@ -19,25 +19,40 @@ BATCH_SIZE = 16
 TASKS = ("response", "generation", "qa", "summarization")
 
 
-def task_variants_of(config: pytest.Config) -> tuple[Variant, ...]:
-    """The variants that write answers: none in the quick suite, which stays with root causes, as recovered ones do."""
-    from benchmarks.conftest import variants_of
+def tasks_of(config: pytest.Config) -> tuple[str, ...]:
+    """The task of the user's data, unless it is `rca`, and in the full suite those of the simulated network."""
+    from benchmarks.conftest import RCA, task_of_data
+
+    own = task_of_data(config)
+    names = (own,) if own != RCA else ()
+    return (*names, *(name for name in TASKS if name != own)) if config_of(config).suite == "full" else names
+
+
+def grid_of(config: pytest.Config) -> list[tuple[str, Variant]]:
+    """Each task with each of its variants; all tasks of a variant run together.
+
+    Recovered prunings learnt the data of `--energy-data`, so these alone are asked of them.
+    """
+    from benchmarks.conftest import task_of_data, variants_of
     from energyaware.variants.grid import RECOVERED
 
-    variants = variants_of(config) if config_of(config).suite == "full" else ()
-    return tuple(variant for variant in variants if not variant.pruning.endswith(RECOVERED))
+    return [
+        (task, variant)
+        for variant in variants_of(config)
+        for task in tasks_of(config)
+        if task == task_of_data(config) or not variant.pruning.endswith(RECOVERED)
+    ]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every benchmark here its grid; all tasks of a variant run together."""
-    variants = task_variants_of(metafunc.config)
+    """Give every benchmark here its grid: none in the quick suite on data for `rca`."""
+    grid = grid_of(metafunc.config)
     skip = pytest.mark.skip(reason="written answers are metered by --energy-suite=full")
     metafunc.parametrize(
-        "task_variant",
-        variants or [pytest.param(None, marks=skip)],
-        ids=[variant.id for variant in variants] or ["full-suite-only"],
+        ("task_name", "task_variant"),
+        grid or [pytest.param(None, None, marks=skip)],
+        ids=[f"{variant.id}-{task}" for task, variant in grid] or ["full-suite-only"],
     )
-    metafunc.parametrize("task_name", TASKS if variants else TASKS[:1])
 
 
 @pytest.mark.energy(group="inference", candle="small-ops")
@@ -46,12 +61,14 @@ def test_task(
     energy: Any,
     task_name: str,
     task_variant: Variant,
+    dataset: Dataset,
+    prepared: Callable[[str], PreparedModel],
     prepared_for_tasks: Callable[[str], PreparedModel],
     task_datasets: Mapping[str, Dataset],
     device: str,
     load: Callable[[PreparedModel, Variant, Dataset], LoadedVariant],
 ) -> None:
-    """One request is one prompt in, one answer out at its natural length; a round answers a batch of them."""
+    """One request is one prompt in, one answer out: written at its natural length, or chosen; a round is a batch."""
     from energyaware.data.features import mean_features
     from energyaware.tasks.base import fit_task
     from energyaware.tasks.encoding import middle_examples
@@ -62,8 +79,9 @@ def test_task(
     from energyaware.variants.row import plan_layout, row_facts
     from energyaware.work.counters import count
 
-    dataset = task_datasets[task_name]
-    model = prepared_for_tasks(task_variant.model)
+    own = task_name == dataset.task
+    dataset = dataset if own else task_datasets[task_name]
+    model = (prepared if own else prepared_for_tasks)(task_variant.model)
     loaded = load(model, task_variant, dataset)
     task = fit_task(find_task(task_name), dataset, loaded.tokenizer)
     size = min(BATCH_SIZE, len(dataset.test))

@@ -46,6 +46,7 @@ class ReadOptions:
         member: file within an archive.
         subset: configuration of a Hugging Face dataset.
         drop_missing: leave out rows without text or answer instead of refusing the file.
+        task: what the rows are for; None where the map does not say.
     """
 
     delimiter: str | None = None
@@ -56,6 +57,7 @@ class ReadOptions:
     member: str | None = None
     subset: str | None = None
     drop_missing: bool = False
+    task: str | None = None
 
 
 COLUMN_KEYS: Mapping[str, str] = {
@@ -69,7 +71,7 @@ COLUMN_KEYS: Mapping[str, str] = {
     "split": "split",
     "group": "group",
 }
-READ_KEYS = ("delimiter", "header", "quotes", "encoding", "password", "member", "subset", "missing")
+READ_KEYS = ("delimiter", "header", "quotes", "encoding", "password", "member", "subset", "missing", "task")
 KEYS = (*COLUMN_KEYS, *READ_KEYS)
 
 _DELIMITER_WORDS: Mapping[str, str] = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "none": ""}
@@ -116,6 +118,7 @@ def _read_options(values: Mapping[str, str]) -> ReadOptions:
         member=values.get("member"),
         subset=values.get("subset"),
         drop_missing=_one_of(values, "missing", ("error", "drop")) == "drop",
+        task=values.get("task"),
     )
 
 
@@ -204,7 +207,7 @@ def missing_column(table: Table, wanted: Sequence[str], needs: str) -> DataError
     read = f" ({'; '.join(table.notes)})" if table.notes else ""
     return DataError(
         f"{table.name} has no column {' and no column '.join(map(repr, wanted))}; its columns are {shown}{read}",
-        f"{hint}map them like this: PATH:{needs} (without a header row: header=no)",
+        f"{hint}map them like this: PATH:{needs} (without a header row: header=no; for another task: task=NAME)",
     )
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from energyaware.examples import Dataset
 
 CATALOGUE = ("network",)
+DEFAULT_TASK = "rca"
 HUB_PREFIX = "hf:"
 _KEY = "|".join(KEYS)
 _MAP_START = re.compile(rf":(?=(?:{_KEY})=)")
@@ -58,7 +59,7 @@ class Source:
         return expanded(self.location)
 
 
-def load_dataset(source: str, task: str = "rca", seed: int = 0) -> Dataset:
+def load_dataset(source: str, task: str | None = None, seed: int = 0) -> Dataset:
     """Read and split the dataset that `source` names.
 
     Args:
@@ -67,17 +68,20 @@ def load_dataset(source: str, task: str = "rca", seed: int = 0) -> Dataset:
             folder that `datasets` saved, or an id of the hub, `hf:owner/name[@revision]` or `owner/name`.
         task: what the examples are for: `rca` (text, label), `response` and `summarization` (text, reference), `qa`
             (context if any, question, answer), `generation` (text), `choice` (context if any, question, options,
-            answer). For `rca`, a table of `alarm_*` columns and `label` is read as an alarm table.
+            answer). None: as the map says by `task=NAME`, else `rca`. For `rca`, a table of `alarm_*` columns and
+            `label` is read as an alarm table.
         seed: of the split. The catalogue's own datasets have fixed splits.
 
     Raises:
-        DataError: an unknown name or task; a source that is missing, unreachable, damaged, empty or lacks a column that
-            the task needs; a row without what it needs; or too few rows to split.
+        DataError: an unknown name or task, or a map that names another one than `task`; a source that is missing,
+            unreachable, damaged, empty or lacks a column that the task needs; a row without what it needs; or too few
+            rows to split.
     """
-    shape = task_columns(task)
     if source in CATALOGUE:
-        return _embedded(task)
+        return _embedded(task or DEFAULT_TASK)
     parsed = parse_source(source)
+    task = _task(parsed, task)
+    shape = task_columns(task)
     tables = _tables(parsed, source)
     if shape.closed and all(is_alarm_table(table.columns, parsed.columns) for table in tables):
         rows = [row for table in tables for row in alarm_rows(table, parsed.columns)]
@@ -124,6 +128,13 @@ def parse_source(source: str) -> Source:
 def shown(source: str) -> str:
     """The source as it may be printed and stored: without its password."""
     return _PASSWORD.sub("…", source)
+
+
+def _task(parsed: Source, asked: str | None) -> str:
+    named = parsed.reading.task
+    if asked and named and asked != named:
+        raise DataError(f"the column map says task={named}, but {asked} is asked for", "leave task=… out of the map")
+    return asked or named or DEFAULT_TASK
 
 
 def _embedded(task: str) -> Dataset:

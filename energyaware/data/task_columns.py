@@ -110,7 +110,8 @@ def find_parts(table: Table, mapped: ColumnMap, task: str) -> Parts:
         ("options", mapped.options, shape.options),
     ):
         if named is not None and not names:
-            raise DataError(f"the task {task} has no {key}", f"leave {key}=… out of the map, or choose another task")
+            others = " or ".join(f"task={name}" for name, other in TASK_COLUMNS.items() if getattr(other, key))
+            raise DataError(f"the task {task} has no {key}", f"add {others} to the map, or leave {key}=… out of it")
     missing: list[str] = []
 
     def single(named: str | None, usual: Sequence[str], *, needed: bool) -> Place | None:

@@ -53,3 +53,45 @@ def test_each_task_gives_a_row_with_energy_and_quality_per_example(run_suite, tm
         assert work["requests"] <= work["tokens_out"] <= work["requests"] * 40
         assert work["tokens_in"] > work["requests"]
         assert work["flops"] > 0
+
+
+def exam(folder: Path) -> str:
+    """The option that has the suite read forty questions of three options, of which the second is right."""
+    path = folder / "exam.jsonl"
+    questions = [
+        {"q": f"which alarm is at alder {i}", "x": f"los {i}", "y": f"temp {i}", "z": "none"} for i in range(40)
+    ]
+    path.write_text("".join(json.dumps(one | {"right": "y"}) + "\n" for one in questions))
+    return f"--energy-data={path}:task=choice,question=q,options=x|y|z,answer=right"
+
+
+def test_data_for_another_task_are_metered_in_the_quick_suite_too(run_suite, tmp_path, model):
+    files = ("benchmarks/test_inference.py", "benchmarks/test_tasks.py")
+    done = run_suite(
+        *files, "--energy", "--energy-rounds=2", f"--energy-models={model}", "--energy-compressions=fp32,nf4",
+        exam(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "exam.jsonl is for choice, which benchmarks/test_tasks.py meters" in done.stdout
+    assert "exam.jsonl (choice): 40 rows" in done.stdout
+    (stored,) = (tmp_path / "runs").glob("*/*.json")
+    rows = {bench["name"]: bench["energy"] for bench in json.loads(stored.read_text())["benchmarks"]}
+    assert set(rows) == {"test_task[small-fp32-choice]", "test_task[small-nf4-choice]"}
+    for row in rows.values():
+        assert row["task"] == "choice"
+        assert next(iter(row["quality"])) == "accuracy"
+        assert row["trivial_quality"]["accuracy"] == 1.0  # the right option always stands in the same place
+        assert len(row["scores"]["accuracy"]) == 8
+        assert row["work"]["requests"] == 8
+
+
+def test_the_full_suite_adds_the_tasks_of_the_network(run_suite, tmp_path, model):
+    done = run_suite(
+        "benchmarks/test_tasks.py", "--collect-only", "-q", "--energy-suite=full", f"--energy-models={model}",
+        "--energy-compressions=fp32,fp32-depth-50-recovered", exam(tmp_path),
+    )  # fmt: skip
+    found = [line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "[" in line]
+    assert found == [
+        *(f"small-fp32-{task}" for task in ("choice", *TASKS)),
+        "small-fp32-depth-50-recovered-choice",
+    ]

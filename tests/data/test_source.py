@@ -77,6 +77,37 @@ def test_written_maps_are_read_back(entries):
     assert parse_source(source) == Source("data.csv", columns=ColumnMap(**entries))
 
 
+EXAM = "q,a,b,right\n" + "".join(f"what is {i}?,yes {i},no {i},b\n" for i in range(40))
+
+
+def test_a_map_says_what_the_rows_are_for(tmp_path):
+    path = tmp_path / "exam.csv"
+    path.write_text(EXAM)
+    dataset = load_dataset(f"{path}:task=choice,question=q,options=a|b,answer=right")
+    assert dataset.task == "choice"
+    assert all(one.options[1] == one.label == f"no {one.question.split()[-1][:-1]}" for one in dataset.test)
+    asked = load_dataset(f"{path}:question=q,options=a|b,answer=right", "choice")
+    assert asked.fingerprint == dataset.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("columns", "task", "message"),
+    [
+        ("task=choice,question=q,options=a|b,answer=right", "qa", "task=choice, but qa is asked for"),
+        ("task=chioce,text=q", None, "no data can be read for the task 'chioce'"),
+        ("question=q,answer=right", None, "add task=qa or task=choice to the map"),
+        ("question=q,options=a|b,answer=right", "qa", "the task qa has no options. add task=choice to the map"),
+        ("text=question,label=right", None, "for another task: task=NAME"),
+    ],
+)
+def test_a_map_for_another_task_is_an_error_that_names_the_way_out(tmp_path, columns, task, message):
+    path = tmp_path / "exam.csv"
+    path.write_text(EXAM)
+    with pytest.raises(DataError) as raised:
+        load_dataset(f"{path}:{columns}", task)
+    assert message in str(raised.value)
+
+
 def test_a_map_says_how_to_read():
     parsed = parse_source("t.txt:delimiter=,,text=1,header=no,quotes=no,encoding=cp1252,password=a,b,missing=drop")
     assert parsed.columns == ColumnMap(text="1")
