@@ -50,7 +50,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="A,B",
     )
     twin("--energy-device", "auto, cpu, cuda[:N], or cuda:N,M,… or cuda:all to spread models", "auto", metavar="DEVICE")
-    twin("--energy-data", "a catalogue dataset, or a JSONL, CSV or Parquet file", "network", metavar="NAME|PATH")
+    twin(
+        "--energy-data",
+        "a catalogue dataset, or a JSONL, CSV or Parquet file with a map of columns: tickets.csv:text=body,label=kind; "
+        "for other tasks than rca: exam.jsonl:task=choice",
+        "network",
+        metavar="NAME|PATH",
+    )
     twin("--energy-weight", "w of R = w·φ + (1−w)·ρ", "0.5", metavar="W")
     twin(
         "--energy-compare",
