@@ -60,7 +60,11 @@ _PRETRAIN: MappingProxyType[str, TrainSettings] = MappingProxyType(
 
 _MIX: MappingProxyType[str, TrainSettings] = MappingProxyType(
     # T5's decoder meets nothing but answers: it takes twice the steps, smaller ones, and its encoder reads on causally.
-    {"t5": replace(MIX, epochs=2, matrix_lr=0.008, other_lr=1.6e-3, early_until=0.7)}
+    # GPT-Neo does not scale its attention down, and forgets causes in large steps.
+    {
+        "t5": replace(MIX, epochs=2, matrix_lr=0.008, other_lr=1.6e-3, early_until=0.7),
+        "gpt-neo": replace(MIX, epochs=2, matrix_lr=0.008, other_lr=1.6e-3),
+    }
 )
 """Families that learn all tasks with settings of their own."""
 
