@@ -53,7 +53,7 @@ def add_options(parser: pytest.Parser) -> None:
     twin(
         "--energy-data",
         "a catalogue dataset, or a JSONL, CSV or Parquet file with a map of columns: tickets.csv:text=body,label=kind; "
-        "for other tasks than rca: exam.jsonl:task=choice",
+        "for other tasks than rca: boards.jsonl:task=choice",
         "network",
         metavar="NAME|PATH",
     )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from energyaware.ranking.score import detail, quality_of
+from energyaware.ranking.score import detail, quality_of, trivial_quality_of
 from energyaware.ranking.tuning import EPOCHS_FEATURE, is_tuning
 from energyaware.records import Benchmark
 from energyaware.stats.location import log_values, trimmed_mean
@@ -157,8 +157,7 @@ def _quality(items: Sequence[Benchmark]) -> float | None:
 
 
 def _is_trivial(item: Benchmark) -> bool:
-    name, value = quality_of(item)
-    floor = item.trivial_quality.get(name)
+    value, floor = quality_of(item)[1], trivial_quality_of(item)
     return value is not None and floor is not None and value <= floor
 
 

@@ -92,6 +92,11 @@ def quality_of(benchmark: Benchmark) -> tuple[str, float | None]:
     return next(iter(benchmark.quality.items()), ("", None))
 
 
+def trivial_quality_of(benchmark: Benchmark) -> float | None:
+    """What the trivial reader scores by the same metric; None where it was not recorded."""
+    return benchmark.trivial_quality.get(quality_of(benchmark)[0])
+
+
 def detail(benchmark: Benchmark) -> Detail:
     """Raw numbers of one benchmark, per request and per token."""
     requests = benchmark.work.requests or 1
@@ -160,7 +165,7 @@ def _problem(items: Sequence[Benchmark], tasks: set[str]) -> str:
         return f"not ranked: lacks the task {', '.join(sorted(absent))}"
     for item in items:
         name, value = quality_of(item)
-        floor = item.trivial_quality.get(name)
+        floor = trivial_quality_of(item)
         if value is not None and not 0 <= value <= 1:
             return f"not ranked: {name} {value:g} is outside [0, 1]"
         if value is not None and floor is not None and value <= floor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energyaware.ranking.score import Detail, Row
+from energyaware.ranking.score import Detail, Row, trivial_quality_of
 from energyaware.records import Benchmark, Ceiling, Work
 from energyaware.units import ABSENT, fixed, percent, si
 from energyaware.work.utilisation import mbu, mfu
@@ -99,6 +99,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("mfu", "MFU", task=lambda item, _: _share(item, mfu), optional=True),
     Column("mbu", "MBU", task=lambda item, _: _share(item, mbu), optional=True),
     Column("accuracy", "quality", task=lambda item, _: fixed(item.quality)),
+    Column("trivial", "trivial", task=lambda item, _: fixed(trivial_quality_of(item.benchmark)), optional=True),
     Column("carbon", "CO₂e/request", task=_carbon),
     Column("phi", "φ", row=lambda row: fixed(row.phi)),
     Column("rho", "ρ", row=lambda row: fixed(row.rho)),
@@ -113,6 +114,7 @@ DROP_ORDER = (
     "carbon",
     "rate",
     "first",
+    "trivial",
     "source",
     "interval",
     "token",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from energyaware.baselines.gate import Judgement
 from energyaware.errors import CacheError
-from energyaware.ranking.score import Detail, Ranking, Row
+from energyaware.ranking.score import Detail, Ranking, Row, trivial_quality_of
 from energyaware.records import Run
 from energyaware.reports.analysis import length_tables
 from energyaware.reports.clocks import clock_lines
@@ -22,7 +22,8 @@ CSV_COLUMNS = (
     "group", "row", "model", "precision", "pruning", "task", "phase", "rank", "energy_per_request_j",
     "energy_relative_half_width_95", "energy_per_token_j", "source", "meters", "latency_s", "ttft_p50_s",
     "ttft_p95_s", "tpot_p50_s", "tpot_p95_s", "quality_name", "quality",
-    "carbon_per_request_g", "phi", "rho", "r", "r_low", "r_high", "first_probability", "pareto", "rounds", "discarded",
+    "trivial_quality", "carbon_per_request_g", "phi", "rho", "r", "r_low", "r_high", "first_probability", "pareto",
+    "rounds", "discarded",
     "requests", "tokens_in", "tokens_out", "flops", "weight_bytes", "kv_bytes", "read_bytes",
     "ceiling_flops_per_s", "ceiling_bytes_per_s", "peak_memory_bytes", "candle", "layout", "remark",
 )  # fmt: skip
@@ -109,6 +110,7 @@ def cells_of(row: Row, item: Detail, grams: Grams) -> dict[str, object]:
         "tpot_p95_s": percentile(bench, "tpot_s", 0.95),
         "quality_name": item.quality_name,
         "quality": item.quality,
+        "trivial_quality": trivial_quality_of(bench),
         "carbon_per_request_g": None if item.energy_j is None else grams(item.energy_j),
         "phi": row.phi,
         "rho": row.rho,

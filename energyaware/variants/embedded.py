@@ -58,15 +58,12 @@ _PRETRAIN: MappingProxyType[str, TrainSettings] = MappingProxyType(
 )
 """Families that learn the embedded corpus with settings of their own."""
 
-_MIX: MappingProxyType[str, TrainSettings] = MappingProxyType(
-    # T5's decoder meets nothing but answers: it takes twice the steps, smaller ones, and its encoder reads on causally.
-    # GPT-Neo does not scale its attention down, and forgets causes in large steps.
-    {
-        "t5": replace(MIX, epochs=2, matrix_lr=0.008, other_lr=1.6e-3, early_until=0.7),
-        "gpt-neo": replace(MIX, epochs=2, matrix_lr=0.008, other_lr=1.6e-3),
-    }
-)
-"""Families that learn all tasks with settings of their own."""
+_UNSCALED = ("t5", "gpt-neo")
+"""Families whose attention is not scaled down by the root of its width: what they learn later,
+they learn better in small steps."""
+
+_SMALL_STEP = 0.4
+"""Learning rates of these families, as a share of the others'."""
 
 _VALIDATED = 200
 _RCA = "rca"
@@ -236,7 +233,7 @@ def ensure_finetuned(
     identity = {"kind": "finetuned", "base": facts["hash"]} | _single(dataset)
     if dataset.task != _RCA:  # left out for rca, whose models were cached before there were other tasks
         identity["task"] = dataset.task
-    chosen = settings or finetune_settings(len(dataset.train))
+    chosen = settings or finetune_settings(len(dataset.train), facts.get("identity", {}).get("family"))
     job = _Job(name or str(facts["name"]), identity, start, {dataset.task: dataset}, None, chosen)
     return _ensure(job, cache, progress)
 
@@ -248,13 +245,20 @@ def pretrain_settings(spec: ModelSpec) -> TrainSettings:
 
 def mix_settings(spec: ModelSpec) -> TrainSettings:
     """How an embedded model of this family learns all tasks."""
-    return _MIX.get(spec.family, MIX)
+    # T5's decoder meets nothing but answers, so its encoder goes on to read causally.
+    settings = replace(MIX, early_until=PRETRAIN.early_until) if spec.family == "t5" else MIX
+    return replace(_in_small_steps(settings), epochs=2 * MIX.epochs) if spec.family in _UNSCALED else settings
 
 
-def finetune_settings(examples: int) -> TrainSettings:
-    """How a trained model learns a dataset of that many training examples: small ones in more passes."""
+def finetune_settings(examples: int, family: str | None = None) -> TrainSettings:
+    """How a trained model of this family learns a dataset of that many training examples: small ones in more passes."""
     epochs = round(FINETUNE_EXAMPLES / max(1, examples))
-    return replace(FINETUNE, epochs=min(max(1, epochs), MOST_FINETUNE_EPOCHS))
+    settings = replace(FINETUNE, epochs=min(max(1, epochs), MOST_FINETUNE_EPOCHS))
+    return _in_small_steps(settings) if family in _UNSCALED else settings
+
+
+def _in_small_steps(settings: TrainSettings) -> TrainSettings:
+    return replace(settings, matrix_lr=_SMALL_STEP * settings.matrix_lr, other_lr=_SMALL_STEP * settings.other_lr)
 
 
 def encode_for_training(

@@ -75,13 +75,14 @@ def test_csv_has_a_line_per_benchmark_with_every_column(bench, ranking_of):
     first = bench(
         "a", 2.0, 0.8, variant=Variant("org/m", "bf16", "2of4"), peak_memory_bytes=10, discarded={"cpu: zero": 2},
         work=Work(flops=1000, weight_bytes=50, tokens_in=3, tokens_out=4, requests=2), group="g",
+        trivial_quality={"accuracy": 0.25},
     )  # fmt: skip
     line, other = table(csv_text([ranking_of(first, bench("b", 9.0, 0.7, group="g"))], grams))
     assert tuple(line) == CSV_COLUMNS
     expected = {
         "group": "g", "row": "org--m-bf16-2of4", "model": "org/m", "precision": "bf16", "pruning": "2of4",
         "task": "rca", "phase": "inference", "rank": "1", "source": "estimated", "meters": "cpu: cpu-time",
-        "quality_name": "accuracy", "quality": "0.8", "pareto": "True",
+        "quality_name": "accuracy", "quality": "0.8", "trivial_quality": "0.25", "pareto": "True",
         "rounds": "6", "discarded": "2", "requests": "2", "tokens_in": "3",
         "tokens_out": "4", "flops": "1000", "weight_bytes": "50", "peak_memory_bytes": "10", "candle": "matmul/1",
         "layout": "redrawn every round", "remark": "",
@@ -99,8 +100,8 @@ def test_what_is_absent_is_an_empty_cell_and_never_a_zero(bench, ranking_of):
     (line,) = table(csv_text([ranking_of(bench("a", quality=None, count=0, domains={}))], grams))
     empty = {
         "rank", "energy_per_request_j", "energy_relative_half_width_95", "energy_per_token_j", "source", "latency_s",
-        "quality", "carbon_per_request_g", "phi", "rho", "r", "r_low", "r_high", "first_probability", "requests",
-        "tokens_in", "tokens_out", "flops", "weight_bytes", "peak_memory_bytes",
+        "quality", "trivial_quality", "carbon_per_request_g", "phi", "rho", "r", "r_low", "r_high", "first_probability",
+        "requests", "tokens_in", "tokens_out", "flops", "weight_bytes", "peak_memory_bytes",
     }  # fmt: skip
     assert {name for name in empty if line[name] != ""} == set()
     # Counts of what happened are no measurements: they are zero.

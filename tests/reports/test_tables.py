@@ -61,6 +61,15 @@ def test_the_user_chooses_columns_and_their_order(bench, ranking_of):
     assert lines_of(text)[2].endswith("a")
 
 
+def test_the_trivial_reader_stands_beside_the_quality(bench, ranking_of):
+    known = bench("a", quality=0.8, trivial_quality={"accuracy": 0.25, "other": 0.3})
+    head, _, first, second = lines_of(ranking_table(ranking_of(known, bench("b", quality=0.7)), grams))
+    assert "quality  trivial" in head
+    assert "0.800    0.250" in first
+    assert "0.700    –" in second
+    assert "trivial" not in ranking_table(ranking_of(bench("b")), grams)
+
+
 def test_a_variant_has_one_line_per_task_and_its_scores_once(bench, ranking_of):
     ranking = ranking_of(*(bench(task, task=task, variant=Variant("m", "bf16")) for task in ("rca", "qa")))
     _, _, first, second = lines_of(ranking_table(ranking, grams, names=["rank", "variant", "task", "r"]))
