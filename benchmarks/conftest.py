@@ -278,22 +278,26 @@ def load_rca_row(
         }
 
         def quality() -> dict[str, Any]:
-            return rca_quality(loaded.model, loaded.tokenizer, dataset, dataset.test)
+            return rca_quality(loaded.model, loaded.tokenizer, dataset, dataset.test, facts["notes"])
 
         return RcaRow(work, plan_layout(loaded.model, variant.id), facts, quality)
 
     return make
 
 
-def rca_quality(model: Any, tokenizer: Any, dataset: Dataset, examples: Sequence[Example]) -> dict[str, Any]:
-    """What `energy.record` is told about how well causes are named, example by example."""
+def rca_quality(
+    model: Any, tokenizer: Any, dataset: Dataset, examples: Sequence[Example], notes: Sequence[str]
+) -> dict[str, Any]:
+    """What `energy.record` is told about how well causes are named, example by example, behind the `notes` so far."""
     from energyaware.tasks import rca
+    from energyaware.tasks.encoding import cut_notes
 
     scores = rca.evaluate(model, tokenizer, dataset, examples, RCA_BATCH)
     return {
         "quality": {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "nll": scores.mean_nll},
         "scores": {"accuracy": scores.correct, "nll": scores.nll},
         "example_ids": [example.id for example in examples],
+        "notes": (*notes, *cut_notes(model, scores.truncated, len(examples))),
     }
 
 

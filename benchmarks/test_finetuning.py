@@ -130,6 +130,7 @@ def test_finetuning(
     tuning = opened.finetuning
     model = tuning.model
     weights = {"weights": job.base.fingerprint} if job.base.fingerprint else {}
+    notes = (*dataset.notes, *opened.notes, "one request is one epoch")
     energy.record(
         variant=tuned_variant,
         task="rca",
@@ -150,7 +151,7 @@ def test_finetuning(
             EPOCHS_FEATURE: job.settings.epochs,
             "validation loss before": tuning.validation_loss(),
         },
-        notes=(*dataset.notes, *opened.notes, "one request is one epoch"),
+        notes=notes,
         trivial_quality=trivial_accuracy(dataset, dataset.validation),
     )
     epochs = Epochs(tuning)
@@ -160,7 +161,7 @@ def test_finetuning(
     energy.record(samples=facts_of_curve(tuning.curve))
     save_finetuned(job, opened, cache_dir())
     model.eval()
-    energy.record(**rca_quality(model, opened.tokenizer, dataset, dataset.validation))
+    energy.record(**rca_quality(model, opened.tokenizer, dataset, dataset.validation, notes))
 
 
 @pytest.mark.energy(group=INFERENCE, candle="matmul")

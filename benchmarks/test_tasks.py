@@ -71,7 +71,7 @@ def test_task(
     """One request is one prompt in, one answer out: written at its natural length, or chosen; a round is a batch."""
     from energyaware.data.features import mean_features
     from energyaware.tasks.base import fit_task
-    from energyaware.tasks.encoding import middle_examples
+    from energyaware.tasks.encoding import cut_notes, middle_examples
     from energyaware.tasks.evaluation import evaluate
     from energyaware.tasks.registry import find_task
     from energyaware.tasks.trivial import trivial_quality
@@ -107,5 +107,4 @@ def test_task(
 
     scores = evaluate(loaded.model, loaded.tokenizer, task, dataset.test, BATCH_SIZE)
     energy.record(quality=scores.quality, scores=scores.per_example, example_ids=scores.example_ids)
-    if scores.truncated:
-        energy.record(notes=(*facts["notes"], f"{scores.truncated} prompts cut at their beginning to fit the model"))
+    energy.record(notes=(*facts["notes"], *cut_notes(loaded.model, scores.truncated, len(dataset.test))))

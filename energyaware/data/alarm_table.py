@@ -122,6 +122,6 @@ def _seconds(value: object, place: str, column: str) -> float:
     if not (math.isfinite(seconds) and seconds >= 0):
         raise DataError(
             f"{place} holds {one_line(value, 60)!r} in column {column!r}",
-            "an alarm column holds seconds: a finite number, 0 or more",
+            "an alarm column holds seconds: a finite number with a decimal point, 0 or more",
         )
     return seconds

@@ -82,7 +82,8 @@ def split_name(place: str, split: str) -> str:
 def reference_text(value: object, place: str, column: str) -> tuple[str, bool]:
     """A reference answer, and whether there were several, of which the first that is not empty was taken.
 
-    A list, and an object with a list `text` (SQuAD's `answers`), hold several.
+    A list of texts or of objects with a `text`, and an object with a list `text`, hold several (SQuAD's `answers`,
+    nested and as the hub has them).
 
     Raises:
         DataError: as `cell_text`.
@@ -91,7 +92,8 @@ def reference_text(value: object, place: str, column: str) -> tuple[str, bool]:
         value = value["text"]
     if not isinstance(value, list):
         return cell_text(value, place, column), False
-    texts = [text for text in (cell_text(item, place, column) for item in value) if text]
+    items = [item["text"] if isinstance(item, Mapping) and "text" in item else item for item in value]
+    texts = [text for text in (cell_text(item, place, column) for item in items) if text]
     return (texts[0] if texts else ""), len(set(texts)) > 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import string
@@ -37,8 +38,9 @@ def read_options(cells: Sequence[tuple[str, object]], place: str) -> tuple[tuple
 
     Args:
         cells: column names and values. Several columns hold one option each. A single one holds a list, an object
-            {key: option}, an object of two lists `text` and `label` (ARC), either of them as JSON text, or a text whose
-            options stand between `|` or line ends.
+            {key: option}, an object of two lists `text` and `label` (ARC on the hub), a list of objects with `text` and
+            `label` (ARC), each of them also as JSON text or as Python shows it, or a text whose options stand between
+            `|` or line ends.
         place: of the row, for messages.
 
     Raises:
@@ -51,12 +53,7 @@ def read_options(cells: Sequence[tuple[str, object]], place: str) -> tuple[tuple
         return tuple(cell_text(value, place, column) for column, value in cells), keys
     ((column, value),) = cells
     if isinstance(value, str) and value.strip().startswith(("[", "{")):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{place} holds options in {column!r} that are not JSON", 'write ["a", "b"], or a | b'
-            ) from error
+        value = _shown_value(value, place, column)
     if isinstance(value, str):
         value = value.split("|") if "|" in value else value.splitlines()
     names: Sequence[object] = ()
@@ -67,6 +64,9 @@ def read_options(cells: Sequence[tuple[str, object]], place: str) -> tuple[tuple
             names = labels if isinstance(labels, list) and len(labels) == len(texts) else ()
         else:
             names, texts = list(value), list(value.values())
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) and "text" in item for item in value):
+        texts = [item["text"] for item in value]
+        names = [item["label"] for item in value] if all("label" in item for item in value) else ()
     elif isinstance(value, list):
         texts = value
     else:
@@ -78,6 +78,19 @@ def read_options(cells: Sequence[tuple[str, object]], place: str) -> tuple[tuple
         tuple(cell_text(text, place, column) for text in texts),
         tuple(cell_text(key, place, column) for key in names),
     )
+
+
+def _shown_value(text: str, place: str, column: str) -> object:
+    """A list or an object written as JSON, or as Python shows it (what pandas writes for lists in a CSV file)."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            return ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            raise DataError(
+                f"{place} holds options in {column!r} that are not JSON", 'write ["a", "b"], or a | b'
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class ColumnMap:
     """Which column plays which part; None where it was not named.
 
-    `options` holds several columns as `a|b|c` or `option *`, or one that holds a list. Every name may lead into
-    objects and lists by dots: `answers.text`, `messages.0.content`.
+    `text` may hold several columns as `a|b` or `comment *`, which are joined line by line; so may `options`, or one
+    that holds a list. Every name may lead into objects and lists by dots: `answers.text`, `messages.0.content`,
+    `messages.*.content`.
     """
 
     text: str | None = None
@@ -138,8 +140,8 @@ class Place:
 
     Attributes:
         column: as the table writes it.
-        inside: keys of objects and numbers of list items (from 0; from -1 backwards), from outside to inside; usually
-            none.
+        inside: keys of objects and numbers of list items (from 0; from -1 backwards; `*` for all), from outside to
+            inside; usually none.
     """
 
     column: str
@@ -147,9 +149,14 @@ class Place:
 
     def value(self, cell: object) -> object:
         """What is meant in this cell of the column; None where the way ends early."""
-        for key in self.inside:
+        for depth, key in enumerate(self.inside, start=1):
+            if isinstance(cell, list) and cell and all(isinstance(item, tuple) for item in cell):
+                cell = dict(cell)  # a map of Parquet
             if isinstance(cell, Mapping):
                 cell = cell.get(key)
+            elif isinstance(cell, list) and key == "*":
+                rest = Place(self.column, self.inside[depth:])
+                return [rest.value(item) for item in cell]
             elif isinstance(cell, list) and key.removeprefix("-").isdecimal() and -len(cell) <= int(key) < len(cell):
                 cell = cell[int(key)]
             else:
@@ -158,7 +165,8 @@ class Place:
 
 
 def find_place(columns: Sequence[str], name: str) -> Place | None:
-    """Where `name` is: the very column, else the only one that differs in case or outer spaces, else inside one.
+    """Where `name` is: the very column, else the only one that differs in case, outer spaces or in how accents are
+    encoded, else inside one.
 
     `a.b.c` is looked for as a column, then as `c` in the objects of a column `a.b`, then of a column `a`.
     """
@@ -172,7 +180,9 @@ def find_place(columns: Sequence[str], name: str) -> Place | None:
 
 
 def find_places(columns: Sequence[str], names: str) -> tuple[Place, ...]:
-    """The places that an `options` entry names: a column, `a|b|c`, or a pattern with `*` or `?`, in the table's order.
+    """The places that an entry for `text` or `options` names.
+
+    These are a column, `a|b|c`, or a pattern with `*` or `?`, in the table's order.
 
     Returns:
         Nothing where one of them is missing.
@@ -212,5 +222,10 @@ def missing_column(table: Table, wanted: Sequence[str], needs: str) -> DataError
 
 
 def _alike(columns: Sequence[str], name: str) -> str | None:
-    found = [column for column in columns if column.strip().casefold() == name.strip().casefold()]
+    found = [column for column in columns if _folded(column) == _folded(name)]
     return found[0] if len(found) == 1 else None
+
+
+def _folded(name: str) -> str:
+    """Some programs write ö as one character, others as an o with two dots to be put on it."""
+    return unicodedata.normalize("NFC", name.strip()).casefold()

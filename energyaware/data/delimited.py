@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,11 +24,15 @@ DELIMITERS = (",", ";", "\t", "|")
 LINE_COLUMN = "text"
 _MAX_FIELD_CHARACTERS = 1 << 26
 _SAMPLE_ROWS = 20
+_EXCEL_FIRST_LINE = re.compile(r"sep=.\s*", re.IGNORECASE | re.DOTALL)
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 def delimited_table(source: ByteSource, reading: ReadOptions, delimiter: str) -> Table:
     """A table of rows whose values stand between delimiters.
+
+    Columns of the same name are numbered: `Comment (1)`, `Comment (2)`. A row without any value is an empty line, and
+    empty values behind the last column are no values.
 
     Args:
         source: the file.
@@ -34,28 +40,26 @@ def delimited_table(source: ByteSource, reading: ReadOptions, delimiter: str) ->
         delimiter: one character.
 
     Raises:
-        DataError: empty, undecodable, a column named twice, or, while rows are read, a row of another length.
+        DataError: empty, undecodable, columns that cannot be told apart, or, while rows are read, a row of another
+            length.
     """
     with _records(source, reading, delimiter) as reader:
-        first = tuple(next(reader, ()))
+        first = next(_filled(reader), [])
     columns = _column_names(first, header=reading.header)
     if not columns:
         raise DataError(f"{source.name} is empty", "give a file with a header and rows")
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    repeated = [column for column, times in Counter(columns).items() if times > 1]
     if repeated:
-        raise DataError(
-            f"{source.name} has more than one column {one_line(repeated[0], 60)!r}", "rename or remove one of them"
-        )
+        raise DataError(f"{source.name} has more than one column {one_line(repeated[0], 60)!r}", "rename one of them")
 
     def rows(wanted: Sequence[str]) -> Iterator[tuple[int, list[object]]]:
         places = [columns.index(column) for column in wanted]
         with _records(source, reading, delimiter) as reader:
+            filled = _filled(reader)
             if reading.header:
-                next(reader, None)
-            for row in reader:
-                if not row:
-                    continue  # an empty line
-                if len(row) != len(columns):
+                next(filled, None)
+            for row in filled:
+                if _length(row, len(columns)) != len(columns):
                     what = "the header has" if reading.header else "the first row has"
                     raise DataError(
                         f"{source.name} line {reader.line_num} has {len(row)} values, {what} {len(columns)}",
@@ -92,12 +96,13 @@ def find_delimiter(source: ByteSource, reading: ReadOptions) -> tuple[str | None
     for delimiter in DELIMITERS:
         try:
             with _records(source, reading, delimiter) as reader:
-                lengths = [len(row) for row in itertools.islice(reader, _SAMPLE_ROWS) if row]
+                sample = list(itertools.islice(_filled(reader), _SAMPLE_ROWS))
         except DataError:
             # Not this one; what is wrong with the file itself is told when it is read.
             continue
-        if len(lengths) == 0 or lengths[0] < 2:
+        if not sample or len(sample[0]) < 2:
             continue
+        lengths = [_length(row, len(sample[0])) for row in sample]
         score = (lengths.count(lengths[0]) / len(lengths), lengths[0])
         if score > best:
             best, found = score, delimiter
@@ -114,11 +119,20 @@ def _records(source: ByteSource, reading: ReadOptions, delimiter: str) -> Iterat
     """A csv reader (its type has no public name)."""
     quoting: Literal[0, 3] = csv.QUOTE_NONE if reading.quotes == "no" else csv.QUOTE_MINIMAL
     escape = "\\" if reading.quotes == "backslash" else None
-    with text_lines(source, reading.encoding) as lines:
+    with text_lines(source, reading.encoding) as plain:
+        first = next(plain, "")
+        lines = itertools.chain(["\n" if _EXCEL_FIRST_LINE.fullmatch(first) else first], plain)
         # The limit is the csv module's own global; the default refuses fields over 128 KiB.
         old_limit = csv.field_size_limit(_MAX_FIELD_CHARACTERS)
         reader = csv.reader(
-            lines, delimiter=delimiter, quoting=quoting, escapechar=escape, doublequote=escape is None, strict=True
+            lines,
+            delimiter=delimiter,
+            quoting=quoting,
+            escapechar=escape,
+            doublequote=escape is None,
+            # Outer spaces of values count nowhere, and quotes behind them are quotes.
+            skipinitialspace=delimiter != " ",
+            strict=True,
         )
         try:
             yield reader
@@ -132,6 +146,18 @@ def _records(source: ByteSource, reading: ReadOptions, delimiter: str) -> Iterat
             csv.field_size_limit(old_limit)
 
 
+def _filled(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The rows with a value: neither empty lines nor lines of delimiters, as Excel leaves them below a table."""
+    return filter(any, reader)
+
+
+def _length(row: Sequence[str], columns: int) -> int:
+    """How many values a row has; empty ones behind the last column are none."""
+    return len(row) if any(row[columns:]) else min(len(row), columns)
+
+
 def _column_names(first: Sequence[str], *, header: bool) -> tuple[str, ...]:
-    """A column without a name is called by its number, from 1."""
-    return tuple(name if header and name.strip() else str(number) for number, name in enumerate(first, start=1))
+    """A column without a name is called by its number, from 1; columns of one name are told apart."""
+    names = [name if header and name.strip() else str(number) for number, name in enumerate(first, start=1)]
+    repeated = {name: itertools.count(1) for name, times in Counter(names).items() if times > 1}
+    return tuple(f"{name} ({next(repeated[name])})" if name in repeated else name for name in names)

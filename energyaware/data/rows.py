@@ -115,17 +115,16 @@ def _rows(table: Table, parts: Parts, tally: Counter[Remark]) -> Iterator[tuple[
             return cell_text(part.value(cells[part.column]), place, part.column) if part is not None else ""
 
         split = split_name(place, text(parts.split)) if parts.split is not None else table.split
-        whole, joined = ("", False)
-        if parts.text is not None:
-            whole, joined = joined_text(parts.text.value(cells[parts.text.column]), place, parts.text.column)
-        tally[Remark.JOINED] += joined
+        found = [joined_text(part.value(cells[part.column]), place, part.column) for part in parts.text]
+        tally[Remark.JOINED] += any(joined for _, joined in found)
+        whole = "\n".join(content for content, _ in found if content)
         yield _Row(place, whole, text(parts.question), text(parts.group), split), cells
 
 
 def _lack(row: _Row, parts: Parts, shape: TaskColumns) -> str:
     """What the row needs and has not, in words; empty where it has all."""
-    if shape.needs_text and parts.text is not None and not row.text:
-        return f"an empty text in column {parts.text.column!r}"
+    if shape.needs_text and parts.text and not row.text:
+        return f"an empty text in column {' | '.join(place.column for place in parts.text)!r}"
     if parts.question is not None and not row.question:
         return f"an empty question in column {parts.question.column!r}"
     return ""

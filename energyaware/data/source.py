@@ -22,7 +22,7 @@ from energyaware.errors import DataError
 from energyaware.paths import exists, expanded, is_dir, is_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from energyaware.data.table import Table
     from energyaware.examples import Dataset
@@ -197,7 +197,7 @@ def _folder_tables(folder: Path, reading: ReadOptions) -> list[Table]:
             f"{folder} is a folder without a file per split; it holds {names}",
             f"name a file in it ({', '.join(EXTENSIONS)}), or call the files train, validation and test",
         )
-    return [dataclasses.replace(open_table(folder / name, reading), split=split) for name, split in named.items()]
+    return [_of_split(open_table(folder / name, reading), named, split) for name, split in named.items()]
 
 
 def _archive_tables(path: Path, reading: ReadOptions) -> list[Table]:
@@ -206,16 +206,21 @@ def _archive_tables(path: Path, reading: ReadOptions) -> list[Table]:
         return []
     named = _split_files(member_names(path))
     return [
-        dataclasses.replace(open_table(path, dataclasses.replace(reading, member=name)), split=split)
+        _of_split(open_table(path, dataclasses.replace(reading, member=name)), named, split)
         for name, split in named.items()
     ]
 
 
+def _of_split(table: Table, named: Mapping[str, str], split: str) -> Table:
+    """The table as one of a split; shards of one split alone are split anew."""
+    return dataclasses.replace(table, split=split if len(set(named.values())) > 1 else None)
+
+
 def _split_files(names: Sequence[str]) -> dict[str, str]:
-    """The split of each file whose name begins with that of one, as `train.csv` and `dev-v2.json`, if there are two."""
+    """The split of each file whose name begins with that of one, as `train.csv` and `dev-v2.json`, if two do."""
     words = {name: re.split(r"[^a-z]", PurePosixPath(name).name.lower(), maxsplit=1)[0] for name in names}
     found = {name: SPLIT_NAMES[word] for name, word in words.items() if word in SPLIT_NAMES}
-    return found if len(set(found.values())) > 1 else {}
+    return found if len(found) > 1 else {}
 
 
 def _assigned(rows: list[LabelledRow]) -> dict[str, str] | None:

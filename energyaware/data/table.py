@@ -20,6 +20,7 @@ class Table:
             what the format knows: text, number, list, object, or None where nothing stands.
         row_word: what the number counts: a `line` of a text file, a `row` or an `object`.
         split: `train`, `validation` or `test` where all rows belong to one, as the author says.
+        split_column: the column that tells the author's split where the map names none, or nothing.
         notes: what the reader decided by itself.
     """
 
@@ -28,6 +29,7 @@ class Table:
     rows: Callable[[Sequence[str]], Iterator[tuple[int, list[object]]]]
     row_word: str = "line"
     split: str | None = None
+    split_column: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def place(self, number: int) -> str:

@@ -11,7 +11,7 @@ from energyaware.data.columns import ReadOptions
 from energyaware.data.delimited import delimited_table, delimiter_name, find_delimiter, lines_table
 from energyaware.data.json_rows import json_lines_table, json_table
 from energyaware.data.packed import STREAMS, open_source
-from energyaware.data.parquet import parquet_table
+from energyaware.data.parquet import arrow_table, parquet_table
 from energyaware.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from energyaware.data.packed import ByteSource
     from energyaware.data.table import Table
 
-EXTENSIONS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
+EXTENSIONS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".feather", ".arrow", ".txt")
 PACKED_EXTENSIONS = (*STREAMS, ".zip")
 _USUAL_DELIMITER = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson", ".jsonlines")
 _PARQUET = (".parquet", ".pq")
+_ARROW = (".feather", ".arrow", ".ipc")
 _LINES = (".log",)
 _REFUSED = {
     ".xlsx": "save the sheet as CSV",
@@ -32,22 +33,28 @@ _REFUSED = {
     ".ods": "save the sheet as CSV",
     ".pkl": "a pickle can run code when it is read; write CSV, JSONL or Parquet",
     ".pickle": "a pickle can run code when it is read; write CSV, JSONL or Parquet",
-    ".feather": "write it as Parquet",
-    ".arrow": "write it as Parquet, or give the folder that datasets' save_to_disk wrote",
     ".tar": "unpack it and name a file",
     ".tgz": "unpack it and name a file",
     ".7z": "unpack it and name a file",
 }
+# How files begin that are often called .csv, .txt or .json although they are not.
+_DISGUISED = {
+    b"PK\x03\x04": ("an Excel workbook or another zip archive", "save the sheet as CSV, or call the archive .zip"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "save the sheet as CSV"),
+    b"\x1f\x8b": ("packed by gzip", "call it .gz"),
+    b"%PDF-": ("a PDF document", "convert it to CSV, JSONL or Parquet"),
+}
 _HEAD_BYTES = 4096
 _JSON_BEGINNING = re.compile(rb"\s*(\{|\[\s*[{\]])")
+_LIST_BEGINNING = re.compile(rb"(\xef\xbb\xbf)?\s*\[")
 
 
 def open_table(path: Path, reading: ReadOptions | None = None) -> Table:
     """A data file as a table.
 
-    `.csv`, `.tsv`, `.jsonl`, `.json` and `.parquet` are read as such, each also as `.gz`, `.bz2`, `.xz` or in a zip
-    archive. Anything else is read as Parquet or JSON if it begins so, as a delimited table if its first 20 rows agree
-    on a delimiter, and else, as a `.log` file, as one text per line. A table's notes tell what was decided.
+    `.csv`, `.tsv`, `.jsonl`, `.json`, `.parquet` and `.feather` are read as such, each also as `.gz`, `.bz2`, `.xz` or
+    in a zip archive. Anything else is read as Parquet or JSON if it begins so, as a delimited table if its first 20
+    rows agree on a delimiter, and else, as a `.log` file, as one text per line. A table's notes tell what was decided.
 
     Raises:
         DataError: a format that is not read, or a damaged, empty or undecodable file.
@@ -56,21 +63,27 @@ def open_table(path: Path, reading: ReadOptions | None = None) -> Table:
     source = open_source(path, member=reading.member, password=reading.password)
     if source.suffix in _REFUSED:
         raise DataError(f"{source.name} is a {source.suffix} file, which is not read", _REFUSED[source.suffix])
-    if source.suffix in _JSON_LINES:
-        return json_lines_table(source, reading)
-    if source.suffix == ".json":
-        return json_table(source, reading)
     if source.suffix in _PARQUET:
         return parquet_table(source)
+    if source.suffix in _ARROW:
+        return arrow_table(source)
+    head = source.head(_HEAD_BYTES)
+    for beginning, (what, remedy) in _DISGUISED.items():
+        if head.startswith(beginning):
+            raise DataError(f"{source.name} is {what}, whatever its name says", remedy)
+    if source.suffix in _JSON_LINES and not _LIST_BEGINNING.match(head):
+        return json_lines_table(source, reading)
+    if source.suffix == ".json" or source.suffix in _JSON_LINES:
+        return json_table(source, reading)
     if reading.delimiter == "":
         return lines_table(source, reading)
     if reading.delimiter is not None:
         return delimited_table(source, reading, reading.delimiter)
-    if source.suffix in _LINES and not _JSON_BEGINNING.match(source.head(_HEAD_BYTES)):
+    if source.suffix in _LINES and not _JSON_BEGINNING.match(head):
         return _noted(lines_table(source, reading), "each line is one text")
     if source.suffix in _USUAL_DELIMITER:
         return _delimited(source, reading)
-    return _by_content(source, reading)
+    return _by_content(source, reading, head)
 
 
 def _delimited(source: ByteSource, reading: ReadOptions) -> Table:
@@ -82,8 +95,7 @@ def _delimited(source: ByteSource, reading: ReadOptions) -> Table:
     return table if chosen == usual else _noted(table, f"values are separated by {delimiter_name(chosen)}")
 
 
-def _by_content(source: ByteSource, reading: ReadOptions) -> Table:
-    head = source.head(_HEAD_BYTES)
+def _by_content(source: ByteSource, reading: ReadOptions, head: bytes) -> Table:
     if head.startswith(b"PAR1"):
         return parquet_table(source)
     marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

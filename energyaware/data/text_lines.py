@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from energyaware.data.packed import ByteSource
 
 MAX_LINE_CHARACTERS = 1 << 26
+_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
 @contextmanager
@@ -54,6 +55,8 @@ def _checked(file: io.TextIOWrapper, name: str) -> Iterator[str]:
     number = 0
     while line := file.readline(MAX_LINE_CHARACTERS + 1):
         number += 1
+        if number == 1:
+            line = line.removeprefix(_MARK)  # an encoding that was named, like utf-8, may leave it there
         if len(line) > MAX_LINE_CHARACTERS:
             raise DataError(
                 f"{name} line {number} has more than {MAX_LINE_CHARACTERS >> 20} Mi characters",

@@ -142,7 +142,7 @@ class Scores:
         per_example: metric to one value per example, in their order.
         example_ids: in the same order.
         answers: what was written or chosen.
-        truncated: prompts whose beginning was cut off, because the model has too few positions.
+        truncated: examples whose prompt lost its beginning, because the model has too few positions.
     """
 
     quality: Mapping[str, float]

@@ -32,13 +32,26 @@ def prompt_lengths(tokenizer: Any, task: Task, examples: Sequence[Example]) -> l
     return [len(encode_prompt(tokenizer, task.prompt(example))[0]) for example in examples]
 
 
+def positions_of(model: Any) -> int | None:
+    """Most tokens that the model can hold; None where positions have no end (T5)."""
+    limit = None if model.config.is_encoder_decoder else getattr(model.config, "max_position_embeddings", None)
+    return None if limit is None else int(limit)
+
+
+def cut_notes(model: Any, cut: int, prompts: int) -> tuple[str, ...]:
+    """What a reader of the scores must know if some of the prompts were cut; else nothing."""
+    if not cut:
+        return ()
+    return (f"{cut} of {prompts} prompts cut at their beginning to fit the model's {positions_of(model)} positions",)
+
+
 def room_for(model: Any, new_tokens: int) -> int | None:
     """Most prompt tokens that leave room for `new_tokens`; None where positions have no end (T5).
 
     Raises:
         TaskError: there is no room for a prompt.
     """
-    limit = None if model.config.is_encoder_decoder else getattr(model.config, "max_position_embeddings", None)
+    limit = positions_of(model)
     if limit is None:
         return None
     if limit - new_tokens < 2:
@@ -46,7 +59,7 @@ def room_for(model: Any, new_tokens: int) -> int | None:
             f"{new_tokens} tokens to answer with leave no room for a prompt in a model with {limit} positions",
             "ask for shorter answers, or take a model with more positions",
         )
-    return int(limit) - new_tokens
+    return limit - new_tokens
 
 
 def padding_side_of(model: Any) -> str:

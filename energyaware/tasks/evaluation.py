@@ -28,7 +28,7 @@ class Answers:
         texts: the answers.
         extra: scores that come from the model's probabilities: metric to one value per example.
         corpus: the same over all examples, where it is no mean.
-        truncated: how many prompts were cut to fit the model.
+        truncated: of how many examples the prompt was cut to fit the model.
     """
 
     texts: list[str]
@@ -174,11 +174,14 @@ def _chosen(model: Any, tokenizer: Any, task: Task, examples: Sequence[Example],
         for example, options in zip(examples, choices, strict=True)
         for option in options
     ]
-    found, truncated = likelihoods(model, tokenizer, pairs, batch_size)
+    found, _ = likelihoods(model, tokenizer, pairs, batch_size)
     texts, bits_per_byte, nll = [], [], []
+    truncated = 0
     rest = iter(found)
     for example, options in zip(examples, choices, strict=True):
         read = {option: next(rest) for option in options}
+        # The prompt is read with each option; longer options leave less room for it.
+        truncated += any(item.cut for item in read.values())
         right = task.answer(example).strip()
         texts.append(min(read, key=lambda option: read[option].bits_per_byte))
         bits_per_byte.append(read[right].bits_per_byte)

@@ -33,11 +33,13 @@ class AnswerLikelihood:
         bits: −log2 of its probability; infinite where the model's logits are not finite.
         tokens: of the answer, without an end of text.
         size_bytes: of the answer in UTF-8.
+        cut: whether the beginning of its prompt was cut off.
     """
 
     bits: float
     tokens: int
     size_bytes: int
+    cut: bool = False
 
     @property
     def bits_per_byte(self) -> float:
@@ -64,7 +66,7 @@ class PairBatch:
         positions: where in the pairs given to `encode_pairs` each row stood.
         sizes_bytes: [pairs], of the answers.
         padding_side: `left` or `right`.
-        truncated: how many prompts were cut.
+        cuts: [pairs], whether the prompt was cut.
     """
 
     input_ids: torch.Tensor
@@ -75,7 +77,7 @@ class PairBatch:
     positions: tuple[int, ...]
     sizes_bytes: tuple[int, ...]
     padding_side: str
-    truncated: int
+    cuts: tuple[bool, ...]
 
     @property
     def tokens_in(self) -> int:
@@ -126,7 +128,7 @@ def encode_pairs(model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]], b
                 tuple(chosen),
                 tuple(len(pairs[index][1].encode()) for index in chosen),
                 side,
-                sum(cuts[index] for index in chosen),
+                tuple(cuts[index] for index in chosen),
             )
         )
     return batches
@@ -150,16 +152,14 @@ def likelihoods(
         TaskError: see `encode_pairs`.
     """
     found: dict[int, AnswerLikelihood] = {}
-    truncated = 0
     with torch.inference_mode():
         for batch in encode_pairs(model, tokenizer, pairs, batch_size):
             bits = answer_bits(model, batch).tolist()
             tokens = (batch.targets != _NOTHING).sum(dim=1).tolist()
-            truncated += batch.truncated
             for row, index in enumerate(batch.positions):
                 value = bits[row] if math.isfinite(bits[row]) else math.inf
-                found[index] = AnswerLikelihood(value, tokens[row], batch.sizes_bytes[row])
-    return [found[index] for index in range(len(pairs))], truncated
+                found[index] = AnswerLikelihood(value, tokens[row], batch.sizes_bytes[row], batch.cuts[row])
+    return [found[index] for index in range(len(pairs))], sum(item.cut for item in found.values())
 
 
 def _answer_logits(model: Any, batch: PairBatch) -> torch.Tensor:

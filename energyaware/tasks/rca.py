@@ -97,6 +97,7 @@ class RcaScores:
         accuracy: in [0, 1].
         macro_f1: in [0, 1].
         mean_nll: nats.
+        truncated: tickets whose prompt lost its beginning, because the model has too few positions.
     """
 
     correct: tuple[int, ...]
@@ -105,6 +106,7 @@ class RcaScores:
     accuracy: float
     macro_f1: float
     mean_nll: float
+    truncated: int = 0
 
 
 def rca_for(dataset: Dataset, tokenizer: Any) -> Rca:
@@ -158,7 +160,13 @@ def evaluate(model: Any, tokenizer: Any, dataset: Dataset, examples: Sequence[Ex
     correct = tuple(int(one == other) for one, other in zip(predicted, truth, strict=True))
     nll = tuple(answers.extra["nll"])
     return RcaScores(
-        correct, nll, predicted, sum(correct) / len(correct), macro_f1(truth, predicted), sum(nll) / len(nll)
+        correct,
+        nll,
+        predicted,
+        sum(correct) / len(correct),
+        macro_f1(truth, predicted),
+        sum(nll) / len(nll),
+        answers.truncated,
     )
 
 

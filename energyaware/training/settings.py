@@ -16,11 +16,13 @@ class EncodedExample:
         answer: index in `token_ids` of the answer's first token, at least 1.
         answer_tokens: how many tokens, from the first of the answer on, are learnt as the answer: 1 where that one
             decides, all with the end of text where the answer is free.
+        cut: whether it was longer, and lost what did not fit.
     """
 
     token_ids: tuple[int, ...]
     answer: int
     answer_tokens: int = 1
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

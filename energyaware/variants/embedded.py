@@ -280,12 +280,26 @@ def encode_for_training(
     for example in examples:
         prompt = list(tokenizer(task.prompt(example))["input_ids"])
         answer = [*tokenizer(task.answer(example), add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        cut = len(prompt) + len(answer) > limit
         answer = answer[: max(limit // 2, limit - len(prompt))]
         surplus = max(0, len(prompt) + len(answer) - limit)
         if surplus:
             prompt = [prompt[0], *prompt[1 + surplus :]]
-        encoded.append(EncodedExample((*prompt, *answer), len(prompt), 1 if by_first_token else len(answer)))
+        encoded.append(EncodedExample((*prompt, *answer), len(prompt), 1 if by_first_token else len(answer), cut))
     return encoded
+
+
+def training_cut_notes(examples: Sequence[EncodedExample], limit: int = MAX_TOKENS) -> tuple[str, ...]:
+    """What a reader must know if some training examples were cut to `limit` tokens; else nothing."""
+    cut = sum(example.cut for example in examples)
+    if not cut:
+        return ()
+    return (f"{cut} of {len(examples)} training examples cut to {limit} tokens, at the beginning of their prompts",)
+
+
+def training_notes(place: Path) -> tuple[str, ...]:
+    """What was noted when the model in `place` was trained; nothing where that is not known."""
+    return tuple((_read_facts(place) or {}).get("notes", ()))
 
 
 def _task(dataset: Dataset, tokenizer: Any) -> Task:
@@ -339,6 +353,7 @@ def _make(job: _Job, place: Path, identity: dict[str, Any], key: str, progress: 
         "identity": identity,
         "report": asdict(report),
         "validation": scores if len(scores) > 1 else next(iter(scores.values())),
+        "notes": training_cut_notes(examples),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }

@@ -44,7 +44,13 @@ from energyaware.training.finetune import (
     save_adapter,
 )
 from energyaware.variants.calibration import calibration_batches
-from energyaware.variants.embedded import FACTS_FILE, encode_for_training, ensure_trained
+from energyaware.variants.embedded import (
+    FACTS_FILE,
+    encode_for_training,
+    ensure_trained,
+    training_cut_notes,
+    training_notes,
+)
 from energyaware.variants.grid import parse_pruning
 from energyaware.variants.load import prune
 from energyaware.variants.locking import only_one_trains
@@ -123,6 +129,7 @@ class OpenFinetuning:
         weight_dtype: what the trained or frozen weights are stored in.
         compute_dtype: what products are computed in while training.
         notes: what a reader must know.
+        cut_notes: those of them on examples that were cut, which hold for the trained model too.
         wrapper: peft's, None for `full`.
     """
 
@@ -133,6 +140,7 @@ class OpenFinetuning:
     weight_dtype: str
     compute_dtype: str
     notes: tuple[str, ...]
+    cut_notes: tuple[str, ...] = ()
     wrapper: Any = None
 
 
@@ -183,7 +191,8 @@ def open_finetuning(job: FinetuneJob, device: str = "cpu", progress: Progress = 
     validation = encode_for_training(task, tokenizer, job.dataset.validation[: job.validated], limit)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     masks = pruned_masks(model)
-    notes += [f"fine-tuned on {len(train)} examples for {job.settings.epochs} epochs"]
+    cuts = training_cut_notes(train, limit)
+    notes += [f"fine-tuned on {len(train)} examples for {job.settings.epochs} epochs", *cuts]
     if masks:
         notes.append("zeros of the pruned base kept" + (" by the merge" if job.method == "lora" else ""))
     after_step: Callable[[], None] | None = None
@@ -211,7 +220,7 @@ def open_finetuning(job: FinetuneJob, device: str = "cpu", progress: Progress = 
         label=f"fine-tuning {job.name}",
     )
     return OpenFinetuning(
-        finetuning, tokenizer, targets, parameters, weight_dtype, compute_dtype, tuple(notes), wrapper
+        finetuning, tokenizer, targets, parameters, weight_dtype, compute_dtype, tuple(notes), cuts, wrapper
     )
 
 
@@ -247,6 +256,7 @@ def _save(job: FinetuneJob, opened: OpenFinetuning, place: Path) -> None:
         "base": job.base.source,
         "settings": asdict(job.settings),
         "curve": [asdict(item) for item in opened.finetuning.curve],
+        "notes": opened.cut_notes,
     }
     (work / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if place.exists():
@@ -339,4 +349,4 @@ def _place(job: FinetuneJob, cache: Path) -> Path:
 
 
 def _prepared(place: Path) -> PreparedModel:
-    return PreparedModel(str(place), weights_fingerprint(place))
+    return PreparedModel(str(place), weights_fingerprint(place), notes=training_notes(place))

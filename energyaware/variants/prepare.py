@@ -12,7 +12,13 @@ from energyaware.models.catalogue import ModelSpec
 from energyaware.models.fingerprint import weights_fingerprint
 from energyaware.models.hub import cached_snapshot
 from energyaware.progress import Progress, silent
-from energyaware.variants.embedded import ensure_finetuned, ensure_multitask, ensure_trained, mix_settings
+from energyaware.variants.embedded import (
+    ensure_finetuned,
+    ensure_multitask,
+    ensure_trained,
+    mix_settings,
+    training_notes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +29,13 @@ class PreparedModel:
         source: directory or Hugging Face id.
         fingerprint: SHA-256 of its weights, of a cached hub model its commit; None where they are not local yet.
         revision: git revision, where `source` is a Hugging Face id with one.
+        notes: what a reader must know of its training.
     """
 
     source: str
     fingerprint: str | None
     revision: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def prepare(spec: ModelSpec, dataset: Dataset, cache: Path, progress: Progress = silent) -> PreparedModel:
@@ -78,4 +86,4 @@ def _as_it_is(spec: ModelSpec) -> PreparedModel:
 
 
 def _trained(folder: Path) -> PreparedModel:
-    return PreparedModel(str(folder), weights_fingerprint(folder))
+    return PreparedModel(str(folder), weights_fingerprint(folder), notes=training_notes(folder))

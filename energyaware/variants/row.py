@@ -57,6 +57,7 @@ def row_facts(loaded: LoadedVariant, prepared: PreparedModel, dataset: Dataset, 
         "features": {"parameters": loaded.parameters} | _proof(loaded.proof),
         "notes": (
             *dataset.notes,
+            *prepared.notes,
             *loaded.notes,
             *((f"computes in {loaded.compute_dtype}",) if other_dtype else ()),
         ),

@@ -13,6 +13,7 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.test_finetuning import Epochs, nothing
+from energyaware.data.source import load_dataset
 from energyaware.examples import Dataset, Example
 from energyaware.models.tokenizer import train_tokenizer
 from energyaware.pytest_plugin.unmeasured import Unmeasured
@@ -24,8 +25,15 @@ from energyaware.variants.embedded import encode_for_training
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("fiber", "power")
+POSITIONS = 64
 TICKETS = [
-    Example(f"t{n}", f"{'los' if n % 2 else 'volt'} at site {'alder' if n % 3 else 'birch'} {n}", LABELS[n % 2])
+    Example(
+        f"t{n}",
+        # Every fifth ticket does not fit the model; what names its cause stands at its end.
+        "at site " * (0 if n % 5 else POSITIONS)
+        + f"{'los' if n % 2 else 'volt'} at site {'alder' if n % 3 else 'birch'} {n}",
+        LABELS[n % 2],
+    )
     for n in range(120)
 ]
 
@@ -82,11 +90,11 @@ def model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "small"
     tokenizer = train_tokenizer([f"{ticket.text} cause: {ticket.label}" for ticket in TICKETS], LABELS)
     config = GPT2Config(
-        vocab_size=len(tokenizer), n_positions=64, n_embd=64, n_layer=2, n_head=1,
+        vocab_size=len(tokenizer), n_positions=POSITIONS, n_embd=64, n_layer=2, n_head=1,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     network = GPT2LMHeadModel(config)
-    examples = encode_for_training(Rca(LABELS), tokenizer, TICKETS)
+    examples = encode_for_training(Rca(LABELS), tokenizer, TICKETS, POSITIONS)
     train(network, examples, TrainSettings(epochs=6, batch_size=16), tmp_path_factory.mktemp("training"))
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -124,12 +132,25 @@ def test_the_best_setting_goes_on_to_inference_and_is_pruned(tmp_path, model, da
         assert tuned["phase"] == "finetune"
         assert len(tuned["rounds"]) == len(tuned["samples"]["validation_loss"]) == 4
         assert tuned["quality"]["accuracy"] > tuned["trivial_quality"]["accuracy"]
+        dataset = load_dataset(f"{data}:text=body,label=cause")
+        cut = [sum(len(e.text) > 8 * POSITIONS for e in part) for part in (dataset.train, dataset.validation)]
+        assert min(cut) > 0
+        assert f"{cut[0]} of {len(dataset.train)} training examples cut to 64 tokens" in " ".join(tuned["notes"])
+        prompts = (
+            f"{cut[1]} of {len(dataset.validation)} prompts cut at their beginning to fit the model's 64 positions"
+        )
+        assert prompts in tuned["notes"]
     full, lora = (rows[f"test_finetuning[small-{method}]"]["features"] for method in ("full-fp32", "lora-nf4"))
     assert full["trainable parameters"] == full["parameters"] == lora["parameters"]
     assert 0 < lora["trainable parameters"] < full["trainable parameters"]
     answered = [name for name in rows if name.startswith("test_finetuned_inference")]
     assert len(answered) == 2
     assert sum("2of4" in name for name in answered) == 1
+    cut = sum(len(e.text) > 8 * POSITIONS for e in dataset.test)
+    for name in answered:
+        notes = " ".join(rows[name]["notes"])
+        assert f"{cut} of {len(dataset.test)} prompts cut at their beginning" in notes
+        assert "training examples cut to 64 tokens" in notes
     report = (tmp_path / "out" / "energy.md").read_text()
     for title in ("Fine-tuning", "Fine-tuning and 1,000 requests", "Pruned in the second stage", "Do the papers'"):
         assert f"## {title}" in report

@@ -93,6 +93,10 @@ def test_any_answer_gives_an_option_or_an_error(answers, options):
         ([("o", {"A": "x", "B": "y"})], (("x", "y"), ("A", "B"))),
         ([("o", {"text": ["x", "y"], "label": ["1", "2"]})], (("x", "y"), ("1", "2"))),
         ([("o", {"text": ["x", "y"]})], (("x", "y"), ())),
+        ([("o", [{"text": "x", "label": "A"}, {"text": "y", "label": "B"}])], (("x", "y"), ("A", "B"))),
+        ([("o", [{"text": "x"}, {"text": "y"}])], (("x", "y"), ())),
+        ([("o", """['x', "y's"]""")], (("x", "y's"), ())),
+        ([("o", "{'A': 'x', 'B': 'y'}")], (("x", "y"), ("A", "B"))),
         ([("o", "x | y")], (("x", "y"), ())),
         ([("o", "x\ny")], (("x", "y"), ())),
     ],
@@ -101,7 +105,7 @@ def test_every_way_of_writing_options(cells, expected):
     assert read_options(cells, "t line 2") == expected
 
 
-@pytest.mark.parametrize("value", [3, None, '["x"', "[" * 100_000, [["x"]]])
+@pytest.mark.parametrize("value", [3, None, '["x"', "[open()]", "{1, 2}", "[" * 100_000, [["x"]], [{"a": 1}]])
 def test_other_ways_are_refused(value):
     with pytest.raises(DataError, match="t line 2 holds"):
         read_options([("o", value)], "t line 2")

@@ -58,6 +58,51 @@ def test_arc_and_mmlu_choices():
     assert [e.label for e in examples("choice", *mmlu)[0]] == ["x", "y", "z"]
 
 
+def test_choices_as_arc_and_others_publish_them():
+    arc = {"question": {"stem": "q", "choices": [{"text": "x", "label": "A"}, {"text": "y", "label": "B"}]}, "key": "B"}
+    (example,), _ = examples("choice", arc, question="question.stem", options="question.choices", label="key")
+    assert (example.question, example.options, example.label) == ("q", ("x", "y"), "y")
+    (example,), _ = examples("choice", {"article": "a", "question": "q", "options": ["x", "y"], "answer": "A"})
+    assert (example.text, example.label) == ("a", "x")
+    rows = [{"sentence": f"s{n}", "option1": "x", "option2": "y", "answer": str(n)} for n in (1, 2)]
+    assert [e.label for e in examples("choice", *rows, question="sentence")[0]] == ["x", "y"]
+
+
+def test_several_columns_of_text_are_joined():
+    row = {"title": "link down", "body": " since 8 ", "note": None, "label": "a"}
+    (example,), notes = examples("rca", row, text="title|body|note")
+    assert (example.text, notes) == ("link down\nsince 8", [])
+    with pytest.raises(DataError, match=r"no column 'title\|text'"):
+        examples("rca", row, text="title|text")
+    with pytest.raises(DataError, match=r"empty text in column 'note'"):
+        examples("rca", row, text="note")
+    with pytest.raises(DataError, match=r"empty text in column 'note \| title'"):
+        examples("rca", row | {"title": ""}, text="note|title")
+
+
+@pytest.mark.parametrize("about", ["input", "context"])
+def test_an_instruction_is_read_with_what_it_is_about(about):
+    rows = [{"instruction": "sum up", about: "link down", "output": "o1"}, {"instruction": "say hi", "output": "o2"}]
+    found, notes = examples("response", *rows)
+    assert [example.text for example in found] == ["sum up\nlink down", "say hi"]
+    assert notes == [f"text from columns 'instruction', '{about}', answers from column 'output'"]
+
+
+def test_all_items_of_a_list_are_reached_by_a_star():
+    row = {"thread": [{"say": "hi"}, {"say": "bye"}, {}], "summary": "s"}
+    (example,), notes = examples("summarization", row, text="thread.*.say")
+    assert example.text == "hi\nbye"
+    assert notes == ["1 texts were lists, joined line by line"]
+
+
+def test_a_column_that_is_named_as_one_part_is_not_guessed_as_another():
+    row = {"text": "q", "options": ["x", "y"], "answer": "x"}
+    (example,), _ = examples("choice", row, question="text")
+    assert (example.text, example.question) == ("", "q")
+    (example,), _ = examples("choice", row, question="text", text="text")
+    assert (example.text, example.question) == ("q", "q")
+
+
 def test_several_columns_of_options():
     rows = [{"q": "?", "opa": "x", "opb": "y", "opc": None, "right": "opb"}]
     for options in ("opa|opb|opc", "op*", "op?"):

@@ -197,6 +197,16 @@ def test_a_folder_with_a_file_per_split_is_one_dataset(tmp_path):
     assert len(load_dataset(f"{tmp_path / 'all.zip'}:text=body,member=inner/train-v2.csv").test) == 6
 
 
+def test_shards_of_one_split_are_one_table(tmp_path):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for shard in range(2):
+        lines = [f"text {i},{'ab'[i % 2]}" for i in range(20 * shard, 20 * shard + 20)]
+        (folder / f"train-{shard}-of-2.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    dataset = load_dataset(str(folder))
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [28, 4, 8]
+
+
 def test_validation_is_tested_on_where_there_is_no_test(tmp_path):
     rows = [f"text {i},{'ab'[i % 2]},{'dev' if i < 10 else 'train'}" for i in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["text,label,part", *rows]), encoding="utf-8")

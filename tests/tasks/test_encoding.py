@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,9 +10,11 @@ from energyaware.errors import TaskError
 from energyaware.examples import Example
 from energyaware.tasks.encoding import (
     batches_by_length,
+    cut_notes,
     encode_prompt,
     middle_examples,
     pad_rows,
+    positions_of,
     prompt_lengths,
     room_for,
 )
@@ -66,3 +70,10 @@ def test_middle_examples_are_of_middle_length():
     assert [len(example.text) for example in middle_examples(Response(), examples, 3)] == [3, 5, 7]
     with pytest.raises(TaskError, match="5 examples for a batch of 6"):
         middle_examples(Response(), examples, 6)
+
+
+def test_cut_prompts_are_told_in_plain_words():
+    model = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=False, max_position_embeddings=512))
+    assert positions_of(model) == 512
+    assert cut_notes(model, 0, 400) == ()
+    assert cut_notes(model, 37, 400) == ("37 of 400 prompts cut at their beginning to fit the model's 512 positions",)

@@ -160,6 +160,16 @@ def whole_labels(model, tokenizer, task, example):
     return torch.tensor(sums).log_softmax(-1).tolist()
 
 
+@pytest.mark.parametrize("labels", [LABELS, tuple(f"zq {n}" for n in range(27))], ids=["first-token", "whole"])
+def test_tickets_that_do_not_fit_are_counted(model, tokenizer, labels):
+    long = Example("long", "alder los " * 100, labels[0], "long")
+    examples = (long, *(Example(f"t-{n}", "alder los", labels[n], f"t-{n}") for n in range(3)))
+    scores = evaluate(model, tokenizer, Dataset("x", "0" * 64, labels, examples, (), examples), examples, 2)
+    assert scores.truncated == int(model.config.max_position_embeddings == 64)
+    short = evaluate(model, tokenizer, Dataset("x", "0" * 64, labels, examples, (), examples), examples[1:], 2)
+    assert short.truncated == 0
+
+
 def test_letters_that_begin_alike_are_no_way_out():
     """As where a tokenizer knows neither the labels nor the letters: its pieces begin with the same byte."""
 

@@ -334,6 +334,7 @@ def test_what_is_too_long_is_cut_in_front_of_the_question_and_behind_the_answer(
     long = Example("x", "a b c d " * 400, "yes " * 400, question="is it so?")
     (found,) = embedded.encode_for_training(task, tokenizer, [long])
     assert len(found.token_ids) == 512
+    assert found.cut
     assert found.token_ids[0] == tokenizer.bos_token_id
     assert found.answer == 256
     asked = tokenizer(task.prompt(long))["input_ids"]
@@ -342,6 +343,25 @@ def test_what_is_too_long_is_cut_in_front_of_the_question_and_behind_the_answer(
     (found,) = embedded.encode_for_training(task, tokenizer, [short])
     assert found.token_ids[-1] == tokenizer.eos_token_id
     assert len(found.token_ids) == 512
+    assert found.cut
+    answered = Example("x", "a b", "yes " * 600, question="is it so?")
+    (found,) = embedded.encode_for_training(task, tokenizer, [answered])
+    assert (len(found.token_ids), found.cut) == (512, True)
+    fitting = Example("x", "a b", "yes", question="is it so?")
+    whole = len(embedded.encode_for_training(task, tokenizer, [fitting])[0].token_ids)
+    cuts = [embedded.encode_for_training(task, tokenizer, [fitting], limit)[0].cut for limit in (whole, whole - 1)]
+    assert cuts == [False, True]
+
+
+def test_examples_that_were_cut_are_noted_beside_the_model(trained):
+    assert embedded.training_notes(trained) == ()
+    long = tuple(dataclasses.replace(one, text=f"{one.text} alarm_9" * 200) for one in REAL.train[:2])
+    dataset = dataclasses.replace(REAL, train=(*long, *REAL.train[2:]))
+    settings = TrainSettings(epochs=1, batch_size=15, early_until=0.0)
+    place = embedded.ensure_finetuned(trained, dataset, trained.parent.parent, settings=settings)
+    expected = ("2 of 30 training examples cut to 512 tokens, at the beginning of their prompts",)
+    assert embedded.training_notes(place) == expected
+    assert embedded.training_notes(place / "nothing") == ()
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5", "falcon"])

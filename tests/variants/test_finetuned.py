@@ -125,6 +125,19 @@ def test_what_was_trained_is_saved_as_a_plain_checkpoint(job, tmp_path, family, 
     assert folder.is_dir() == (method == "lora")
 
 
+def test_examples_that_were_cut_are_noted_with_the_model(job, tmp_path):
+    wanted = job("gpt2", "full", "fp32")
+    long = dataclasses.replace(DATASET.train[0], text="los at site alder " * 300)
+    wanted = dataclasses.replace(
+        wanted, dataset=dataclasses.replace(DATASET, fingerprint="e" * 64, train=(long, *DATASET.train[1:]))
+    )
+    opened = open_finetuning(wanted)
+    assert opened.cut_notes == ("1 of 24 training examples cut to 512 tokens, at the beginning of their prompts",)
+    assert opened.cut_notes[0] in opened.notes
+    list(opened.finetuning.epochs())
+    assert save_finetuned(wanted, opened, tmp_path).notes == opened.cut_notes
+
+
 @torch.no_grad()
 def test_merged_adapters_answer_like_the_model_that_was_trained(job, tmp_path):
     wanted = job("gpt2", "lora", "fp32")

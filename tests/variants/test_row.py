@@ -40,6 +40,12 @@ def test_facts_of_a_row():
     }
 
 
+def test_what_was_noted_in_training_is_noted_in_the_row():
+    prepared = PreparedModel("folder", None, notes=("2 of 9 training examples cut",))
+    notes = row_facts(loaded(), prepared, DATASET, "cpu")["notes"]
+    assert notes == ("two dropped", "2 of 9 training examples cut", "conv1d→linear")
+
+
 @pytest.mark.parametrize(("gpus", "place"), [((), "cuda"), ((1,), "cuda"), ((0, 1), "cuda:0+cuda:1")])
 def test_a_row_says_over_which_gpus_its_model_is_spread(gpus, place):
     facts = row_facts(loaded(gpus=gpus), PreparedModel("folder", None), DATASET, "cuda")
