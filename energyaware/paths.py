@@ -54,7 +54,7 @@ def writable_dir(path: Path, purpose: str) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".write-test-{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise CacheError(
             f"the {purpose} folder {path} cannot be written ({error.strerror or error})",

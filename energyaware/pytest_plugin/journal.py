@@ -203,13 +203,13 @@ class Keeper:
                 self._problem = f"the journal {self._journal.path} cannot be removed ({error.strerror}). Remove it"
         else:
             self._journal.close()
-        if self._files.problems and session.exitstatus == pytest.ExitCode.OK:
+        if (self._files.problems or self._files.too_large) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was lost, and how to go on."""
-        for problem in (*self._files.problems, *([self._problem] if self._problem else [])):
+        for problem in (*self._files.problems, *self._files.too_large, *([self._problem] if self._problem else [])):
             terminalreporter.write_line(plain(problem), red=True)
         if self._resumed is not None:
             terminalreporter.write_line(

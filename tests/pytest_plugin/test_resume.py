@@ -391,6 +391,18 @@ def test_a_run_file_that_cannot_be_written_is_written_later(run, monkeypatch, jo
     assert journals() == []
 
 
+def test_a_run_that_is_too_large_to_be_read_again_says_so_and_loses_nothing(run, monkeypatch, journals, stored, suite):
+    from energyaware.baselines import run_bytes
+
+    monkeypatch.setattr(run_bytes, "MOST_BYTES", 2_000)
+    result = run("--benchmark-save=mine")
+    assert result.ret == 1
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["the run file *0001_mine.json has *, more than the * reads again. *--energy-shard*"])
+    assert len(stored()["benchmarks"]) == 3
+    assert journals() == []
+
+
 def test_a_meter_that_dies_costs_only_what_it_did_not_read(suite, run, journals, stored):
     suite.makeconftest(
         """

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from energyaware.baselines import run_bytes
 from energyaware.cli import main
 
 SUITE = """
@@ -53,6 +54,15 @@ def test_parts_are_disjoint_and_joined_they_are_the_whole(measured, measure, sui
     assert main(["rank", str(merged)]) == 0
     assert "test_first[20]" in capsys.readouterr().out
     measure(f"--energy-compare={merged}").stdout.fnmatch_lines(["baseline: *all.json*"])
+
+
+def test_a_joined_run_that_nobody_could_read_is_not_written(measured, suite, capsys, monkeypatch):
+    _, one = measured(1)
+    _, two = measured(2)
+    monkeypatch.setattr(run_bytes, "MOST_BYTES", max(one.stat().st_size, two.stat().st_size))
+    assert main(["merge", str(one), str(two), "-o", str(suite.path / "all.json")]) == 2
+    assert "is not written" in capsys.readouterr().err
+    assert not (suite.path / "all.json").exists()
 
 
 def test_the_joined_run_is_judged_by_the_markers_and_the_runs_limits(measured, suite, capsys):
