@@ -11,7 +11,7 @@ import pytest
 
 from energyaware.baselines.codec import to_json
 from energyaware.baselines.journal import Finished, Spent
-from energyaware.branches.channel import Channel, ChannelClosedError
+from energyaware.branches.channel import Channel, ChannelClosedError, MessageTooLargeError
 from energyaware.config import EnergyConfig, TestSettings, gpus_of
 from energyaware.errors import EnergyAwareError
 from energyaware.measure.candle import Candle
@@ -183,16 +183,24 @@ class IsolatedSession:
         if self._outcome == "passed" and self._benchmark is not None and metadata:
             record = Finished(self._benchmark, timing_of(metadata[-1]), now(), Spent(), describe())
             finished = to_json(record)
+        spent = to_json(self._part.end(self._harness_j)) if self._part else None
         with contextlib.suppress(ChannelClosedError):  # nobody waits for it any more
-            self._channel.send(
-                "finished",
-                outcome=self._outcome,
-                error=self._error,
-                text=self._text[-_MOST_TEXT:],
-                harness_j=self._harness_j,
-                finished=finished,
-                spent=to_json(self._part.end(self._harness_j)) if self._part else None,
-            )
+            try:
+                self._say(finished, spent)
+            except MessageTooLargeError as error:
+                self._outcome, self._error, self._text = "failed", error.cause, str(error)
+                self._say(None, spent)
+
+    def _say(self, finished: dict[str, Any] | None, spent: dict[str, Any] | None) -> None:
+        self._channel.send(
+            "finished",
+            outcome=self._outcome,
+            error=self._error,
+            text=self._text[-_MOST_TEXT:],
+            harness_j=self._harness_j,
+            finished=finished,
+            spent=spent,
+        )
 
     def pytest_sessionfinish(self) -> None:
         """Hang up."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -25,6 +25,10 @@ from energyaware.records import Benchmark
 from energyaware.reports.columns import plain
 
 _PROPERTY = "energy_measured_at"
+
+
+KEEPER = "energyaware-journal"
+"""The name under which a run's keeper is registered."""
 
 
 def open_keeper(config: pytest.Config, settings: EnergyConfig, meter: Meter) -> Keeper:
@@ -111,6 +115,18 @@ class Keeper:
                     "go on under the same conditions, or leave out --energy-resume to begin anew",
                 )
 
+    def refuse(self, problem: str) -> NoReturn:
+        """End the run before anything is measured, and store nothing; the journal stays.
+
+        Args:
+            problem: why it cannot go on with the interrupted one, and a remedy.
+
+        Raises:
+            UsageError: always.
+        """
+        self._benchmarks.benchmarks.clear()
+        raise pytest.UsageError(f"{plain(problem)}, or leave out --energy-resume to begin anew")
+
     def take(self, timing: Timing) -> None:
         """Have pytest-benchmark store and show what another process has timed."""
         self._benchmarks.benchmarks.append(entry_of(timing))
@@ -168,11 +184,7 @@ class Keeper:
                 continue
             before = finished.benchmark.fingerprints.get("benchmark source")
             if before != source_fingerprint(item):  # where git cannot tell
-                self._benchmarks.benchmarks.clear()  # nothing of this run is to be stored
-                raise pytest.UsageError(
-                    f"the source of {plain(item.nodeid)} is not what the interrupted run measured. "
-                    "Undo the change, or leave out --energy-resume to begin anew"
-                )
+                self.refuse(f"the source of {item.nodeid} is not what the interrupted run measured. Undo the change")
             item.setup = item.runtest = _nothing  # type: ignore[method-assign]
             item.user_properties += [*properties(finished.benchmark), (_PROPERTY, finished.measured_at)]
 

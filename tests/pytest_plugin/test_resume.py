@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -170,6 +171,28 @@ def test_what_changed_is_refused_with_both_values(run, journals):
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([f"ERROR: the interrupted run of * had *{named}*leave out --energy-resume*"])
     assert journal.read_bytes() == before
+
+
+def test_what_conftests_and_plugins_were_told_is_compared(run, suite, journals):
+    conftest = (suite.path / "conftest.py").read_text()
+    more = """
+        def pytest_addoption(parser):
+            parser.addoption("--size", default="small")
+            parser.getgroup("mine").addoption("--warm", action="store_true")
+    """
+    suite.makeconftest(conftest + textwrap.dedent(more))
+    run("--size=large", cut="fail")
+    assert len(journals()) == 1
+    for given, said in (
+        ((), "--size large, now unset*"),
+        (("--size=huge",), "--size large, now huge*"),
+        (("--size=large", "--warm"), "--warm unset, now True*"),
+        (("--size=large", "-o", "log_level=INFO"), "-o unset, now ?'log_level=INFO'?*"),
+    ):
+        result = run("--energy-resume", *given)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: the interrupted run of * had {said}"])
+    run("--energy-resume", "--size=large", "-v").assert_outcomes(passed=4)
 
 
 def test_what_only_decides_what_is_shown_may_change(run, ran):

@@ -6,6 +6,7 @@ import pytest
 
 from energyaware.baselines import run_bytes
 from energyaware.cli import main
+from energyaware.pytest_plugin import shards
 
 SUITE = """
 import pytest
@@ -21,6 +22,10 @@ def test_second(energy):
 def test_plain():
     pass
 """
+
+
+STRIKE = """assert size < 30 or not __import__("os").path.exists("strike")
+    energy(sum, range(size))"""
 
 
 @pytest.fixture
@@ -88,6 +93,21 @@ def test_stored_durations_balance_the_parts(measured, measure):
     measure("--benchmark-save=whole")
     result, _ = measured(1)
     result.stdout.fnmatch_lines(["energy: part 1/2 of 4 benchmarks (balanced by 0001_whole.json; plan *"])
+
+
+def test_a_part_goes_on_only_where_the_split_is_the_same(suite, measure, monkeypatch):
+    suite.makepyfile(test_suite=SUITE.replace("energy(sum, range(size))", STRIKE))
+    (suite.path / "strike").touch()
+    measure("--energy-shard=1/2", "-x").assert_outcomes(passed=1, failed=1, deselected=2)
+    lengths = {f"test_suite.py::test_first[{size}]": float(size == 20) for size in (10, 20, 30)}
+    lengths["test_suite.py::test_second"] = 0.1
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "stored_durations", lambda storage: (lengths, "x"))
+        result = measure("--energy-shard=1/2", "--energy-resume")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: the interrupted run measured *test_first?10?, which is in part 2/2 now: *"])
+    (suite.path / "strike").unlink()
+    measure("--energy-shard=1/2", "--energy-resume").assert_outcomes(passed=3, deselected=2)
 
 
 def test_parts_of_other_selections_are_not_joined(measured, suite, capsys):
