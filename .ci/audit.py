@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Asks pip-audit for known vulnerabilities of pinned versions: `.ci/audit.py PIP_AUDIT FILE [its options…]`.
 
-A service that does not answer, or that knows nothing, finds nothing, and pip-audit then ends as if all were well. So a version with a vulnerability that everybody knows goes first, and every package must have been looked at.
+A service that does not answer, or that knows nothing, finds nothing, and pip-audit then ends as if all were well. So a
+version with a vulnerability that everybody knows goes first, and every package must have been looked at.
 Exit status: 0 where nothing is known, 1 where something is, 2 where nobody could tell.
 """
 
