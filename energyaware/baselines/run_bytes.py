@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# Parsed, JSON can take twenty times its size in memory. Runs of a few thousand benchmarks stay below.
+# Parsed, a run takes about four times its size in memory; JSON can take twenty times. Runs of a few thousand benchmarks
+# stay below.
 MOST_BYTES = 256 << 20
 _AT_ONCE = 1 << 20
 _COMPACT = (",", ":")
