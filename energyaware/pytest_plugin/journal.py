@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from energyaware.baselines.durable import only_one
 from energyaware.baselines.journal import Finished, Interrupted, Resumed, RunJournal, Spent, Timing, interrupted, resume
 from energyaware.config import EnergyConfig
 from energyaware.errors import StoredRunError
@@ -35,11 +36,12 @@ def open_keeper(config: pytest.Config, settings: EnergyConfig, meter: Meter) -> 
     """Look for interrupted runs, and take one up with `--energy-resume`.
 
     Raises:
-        StoredRunError: none of them ran under the same conditions, or its journal is damaged.
+        StoredRunError: none of them ran under the same conditions, or its journal is damaged; or nothing can be stored.
     """
     benchmarks = config._benchmarksession  # type: ignore[attr-defined]
     # A storage that is no folder leaves the journal where the default storage is.
     storage = Path(getattr(benchmarks.storage, "path", ".benchmarks")).resolve()
+    _require_locks(storage)
     folder = storage / "journals"
     own = (storage,) if settings.report_dir is None else (storage, settings.report_dir.resolve())
     today = conditions(config, settings, meter, own)
@@ -50,6 +52,24 @@ def open_keeper(config: pytest.Config, settings: EnergyConfig, meter: Meter) -> 
     else:
         begins = ""
     return Keeper(config, resumed.journal if resumed else RunJournal(folder, today), resumed, others, begins)
+
+
+def _require_locks(storage: Path) -> None:
+    """See before anything is measured that the storage has locks: without, neither journal nor run file is written.
+
+    Raises:
+        StoredRunError: it has none.
+    """
+    if not storage.is_dir():
+        return
+    try:
+        with only_one(storage):
+            pass
+    except OSError as error:
+        raise StoredRunError(
+            f"the storage {storage} cannot be locked ({error.strerror or error}), so that nothing would be kept",
+            "store elsewhere with --benchmark-storage, on a file system with locks",
+        ) from error
 
 
 class Keeper:

@@ -390,6 +390,19 @@ def test_a_full_disk_for_the_journal_costs_nothing_while_the_run_lives(run, monk
     assert journals() == []
 
 
+def test_a_storage_without_locks_is_refused_before_anything_is_measured(run, monkeypatch, suite):
+    from energyaware.baselines import durable
+
+    def refused(descriptor, how):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(durable.fcntl, "flock", refused)
+    result = run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: the storage * cannot be locked (Function not implemented)*store elsewhere*"])
+    assert not (suite.path / "ran.log").exists()
+
+
 def test_a_run_file_that_cannot_be_written_is_written_later(run, monkeypatch, journals, stored, ran, suite):
     from energyaware.pytest_plugin import saving
 
