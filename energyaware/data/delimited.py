@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,7 +42,7 @@ def delimited_table(source: ByteSource, reading: ReadOptions, delimiter: str) ->
     columns = _column_names(first, header=reading.header)
     if not columns:
         raise DataError(f"{source.name} is empty", "give a file with a header and rows")
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    repeated = sorted(column for column, count in Counter(columns).items() if count > 1)
     if repeated:
         raise DataError(
             f"{source.name} has more than one column {one_line(repeated[0], 60)!r}", "rename or remove one of them"

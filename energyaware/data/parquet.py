@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from energyaware.data.display import one_line
@@ -24,7 +25,7 @@ def parquet_table(source: ByteSource) -> Table:
     """
     with _open(source) as file:
         columns = tuple(file.schema_arrow.names)
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    repeated = sorted(column for column, count in Counter(columns).items() if count > 1)
     if repeated:
         raise DataError(
             f"{source.name} has more than one column {one_line(repeated[0], 60)!r}", "rename or remove one of them"
