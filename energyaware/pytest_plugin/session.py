@@ -534,3 +534,10 @@ def first_line(error: BaseException) -> str:
     """What a row of a failed test shows."""
     text = error.cause if isinstance(error, EnergyAwareError) else f"{type(error).__name__}: {error}"
     return text.strip().split("\n", 1)[0][:300]
+
+
+def why_not_collected(report: pytest.CollectReport) -> str:
+    """The last line that says why a file or class cannot be collected."""
+    lines = report.longreprtext.strip().splitlines()
+    errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
+    return (errors or lines or ["it cannot be collected"])[-1][:300]
