@@ -24,7 +24,9 @@ from energyaware.paths import is_dir, is_file
 # What `describe` says before torch is loaded; the packages' versions are asked for without loading them.
 _MACHINE = ("cpu", "dtype_support", "cores", "system", "python", "virtual")
 _PACKAGES = ("pytest-benchmark", "numpy", "torch", "transformers", "bitsandbytes", "peft")
-_ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+_ENVIRONMENT = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
+)  # fmt: skip
 _TIMING = ("benchmark_timer", "benchmark_disable_gc")
 # What pytest itself can be told that may change what tests do: plugins, the ini file, its values.
 _PYTESTS = {"-p": "plugins", "-c": "inifilename", "-o": "override_ini"}
