@@ -65,6 +65,8 @@ def conditions(
     found |= {f"meter of {name}": f"{item.meter} ({item.detail})" for name, item in meter.domains.items()}
     machine = describe()
     found |= {f"machine {name}": machine[name] for name in _MACHINE if name in machine}
+    if hasattr(os, "sched_getaffinity"):  # as taskset and containers narrow it; not on macOS
+        found["processors that may be used"] = str(len(os.sched_getaffinity(0)))
     found |= {name: os.environ.get(name, "") for name in _ENVIRONMENT}
     found |= {name: _version(name) for name in _PACKAGES}
     found["energyaware"] = __version__

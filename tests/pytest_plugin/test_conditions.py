@@ -105,3 +105,9 @@ def test_an_option_of_somebody_else_is_the_same_text_in_every_process():
     assert _text(Thing()) == _text(Thing())
     assert _text({"b", "a"}) == "['a', 'b']"
     assert _text(["x", 1]) == "['x', 1]"
+
+
+def test_a_run_that_may_use_fewer_processors_is_another(found, monkeypatch):
+    before = found()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert found() == before | {"processors that may be used": "3"}
