@@ -370,6 +370,6 @@ def _read_facts(place: Path) -> dict[str, Any] | None:
     """What shaped the model in `place`, or None where there is no finished model."""
     try:
         found = json.loads((place / FACTS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "hash" in found else None
