@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energyaware.baselines import run_bytes, store
@@ -19,6 +19,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text() | st.just("benchmarks"), VALUES, max_size=4), st.lists(VALUES, max_size=4))
 def test_what_is_written_is_read_back_in_the_same_order(run, benchmarks):
     run = {"benchmarks": benchmarks, **run} if not run.get("benchmarks") else {**run, "benchmarks": benchmarks}
