@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from energyaware.errors import CacheError
@@ -54,10 +55,24 @@ def writable_dir(path: Path, purpose: str) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".write-test-{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise CacheError(
             f"the {purpose} folder {path} cannot be written ({error.strerror or error})",
             f"make it writable, or choose another (the cache: {CACHE_VARIABLE}; reports: --energy-report, --report)",
         ) from error
     return path
+
+
+def model_place(cache: Path, name: str, key: str) -> Path:
+    """The directory of a cached model: directly in the cache, whatever the name is.
+
+    Args:
+        name: for people; of a hub id or a path only letters that any file name may have are kept.
+        key: hexadecimal hash of what shaped the model.
+
+    Raises:
+        CacheError: `cache` cannot be written.
+    """
+    shown = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")[-80:]
+    return writable_dir(cache / "models", "cache") / f"{shown}-{key[:16]}"

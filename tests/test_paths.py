@@ -4,7 +4,7 @@ import platformdirs
 import pytest
 
 from energyaware.errors import CacheError
-from energyaware.paths import CACHE_VARIABLE, cache_dir, exists, expanded, is_dir, is_file, writable_dir
+from energyaware.paths import CACHE_VARIABLE, cache_dir, exists, expanded, is_dir, is_file, model_place, writable_dir
 
 
 def test_the_variable_chooses_the_cache(monkeypatch, tmp_path):
@@ -59,3 +59,19 @@ def test_what_is_there_is_found(tmp_path, monkeypatch):
     assert is_file(expanded("~/file"))
     assert exists(expanded("~/file"))
     assert is_dir(expanded("~"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("mini-gpt2-2of4", "mini-gpt2-2of4"),
+        ("owner/model", "owner-model"),
+        ("/elsewhere/model", "elsewhere-model"),
+        ("../../elsewhere", "elsewhere"),
+        ("a\0b\n", "a-b"),
+        ("x" * 5000, "x" * 80),
+        ("", ""),
+    ],
+)
+def test_a_cached_model_lies_in_the_cache_whatever_its_name_is(tmp_path, name, shown):
+    assert model_place(tmp_path, name, "0123456789abcdef0") == tmp_path / "models" / f"{shown}-0123456789abcdef"

@@ -7,8 +7,11 @@ this package with cause and remedy. The tests draw a few from the same targets.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
+import functools
 import hashlib
+import io
 import json
 import math
 import socket
@@ -35,6 +38,7 @@ from energyaware.baselines.store import find_baseline, load_run
 from energyaware.branches.channel import PROTOCOL, Channel
 from energyaware.branches.checkout import Checkout
 from energyaware.branches.coordinator import Collected
+from energyaware.cli import report
 from energyaware.config import METRICS, parse_limit
 from energyaware.data.columns import KEYS
 from energyaware.data.source import parse_source
@@ -157,6 +161,29 @@ def _stored_run(content: bytes, folder: Path) -> None:
         raise AssertionError(f"the report holds {hostile or '<script'}")
 
 
+def _page(content: bytes, folder: Path) -> None:
+    text, usual = _written(content, folder), _usual_page()
+    hostile = {letter for letter in text if not letter.isprintable()} - set(usual)
+    if hostile or text.count("<script") != usual.count("<script"):
+        raise AssertionError(f"the page holds {hostile or 'another script'}")
+
+
+@functools.cache
+def _usual_page() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        return _written(json.dumps(run_file()).encode(), Path(folder))
+
+
+def _written(content: bytes, folder: Path) -> str:
+    """The page that `energyaware report --html --csv` makes of a run file."""
+    path = folder / "0001_a.json"
+    path.write_bytes(content)
+    kinds = {"html": True, "csv": True, "markdown": False, "figures": False}
+    with contextlib.redirect_stdout(io.StringIO()):
+        report.run(argparse.Namespace(runs=[path], output=folder / "report", weight=None, requests=None, **kinds))
+    return (folder / "report" / "energy.html").read_text(encoding="utf-8")
+
+
 def _merged(content: bytes, folder: Path) -> None:
     path = folder / "a.json"
     path.write_bytes(content)
@@ -267,6 +294,7 @@ _entries = st.lists(st.builds(lambda key, text: f"{key}={text}", st.sampled_from
 
 TARGETS: dict[str, Target] = {
     "stored run, its ranking and report": Target(as_bytes(near(run_file())), _stored_run),
+    "stored run, its page and tidy CSV": Target(as_bytes(near(run_file())), _page),
     "parts to merge": Target(as_bytes(near(run_file())), _merged),
     "index of the storage": Target(
         as_bytes(

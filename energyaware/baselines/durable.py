@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +16,8 @@ from energyaware.errors import StoredRunError
 
 # One benchmark with a million scored examples takes a tenth of this.
 _MOST_LINE_BYTES = 256 << 20
+
+LOCK_NAME = ".lock"
 
 
 def append_lines(descriptor: int, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -83,7 +87,8 @@ def replace_file(path: Path, data: bytes) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(data)  # a pipe or a terminal, as /dev/stdout, has nothing to replace
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Containers that share a folder share numbers of processes, too.
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             file.write(data)
@@ -111,15 +116,23 @@ def sync_folder(folder: Path) -> None:
 def only_one(folder: Path) -> Iterator[None]:
     """Let one process at a time decide about names in a folder; the others wait. Ends with its process at the latest.
 
+    Over NFS a folder cannot be locked, only a file that is open for writing: there it is the file `.lock` in it.
+
     Raises:
         OSError: the folder cannot be locked.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as opened:
+        descriptor = os.open(folder, os.O_RDONLY)
+        opened.callback(os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            opened.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def try_lock(descriptor: int) -> bool:

@@ -17,6 +17,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from energyaware.baselines import run_bytes
 from energyaware.baselines.durable import replace_file
 from energyaware.records import SCHEMA_VERSION
 
@@ -130,9 +131,7 @@ def _digest(body: bytes) -> bytes:
 def _load(path: Path) -> dict[str, _Entry]:
     """The entries; none where the index is absent or anything about it is wrong."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            return {}
-        digest, _, body = path.read_bytes().partition(b"\n")
+        digest, _, body = (run_bytes.read(path, _MOST_BYTES) or b"").partition(b"\n")
         return msgspec.json.decode(body, type=_Index).entries if digest == _digest(body) else {}
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
         return {}
@@ -172,7 +171,10 @@ class _RunFile(msgspec.Struct):
 def quick_facts(path: Path) -> Facts | None:
     """The facts of a run file in one pass that builds no records; None where only a strict reading can tell."""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=_RunFile)
+        content = run_bytes.read(path)
+        if content is None:
+            return None
+        found = msgspec.json.decode(content, type=_RunFile)
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
         return None
     own, commit = found.energyaware, found.commit_info or _Commit()

@@ -225,7 +225,7 @@ def interrupted(folder: Path) -> tuple[Interrupted, ...]:
     with _only_one_if_there(folder):
         for path in _journals(folder):
             with contextlib.suppress(OSError, StoredRunError):  # gone, unreadable or nothing of ours
-                with path.open("rb") as stream:
+                with path.open("r+b") as stream:  # over NFS, what is not open for writing cannot be locked
                     if not try_lock(stream.fileno()):
                         continue
                     benchmarks = sum(1 for _ in complete_lines(stream)) - 1
@@ -249,11 +249,13 @@ def resume(folder: Path, conditions: Mapping[str, str]) -> Resumed | None:
             remedy = f"to begin anew, leave out --energy-resume ({path})"
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            except FileNotFoundError:  # its run has ended well meanwhile
+                continue
             except OSError as error:
                 raise StoredRunError(f"the journal {path} cannot be opened ({error.strerror})", remedy) from error
             taken = False
             try:
-                if not try_lock(descriptor):
+                if not _is_left(descriptor, path, remedy):
                     continue
                 lines = _Lines(path, remedy)
                 header = lines.header()
@@ -275,6 +277,20 @@ def resume(folder: Path, conditions: Mapping[str, str]) -> Resumed | None:
     if refusal is not None:
         raise refusal
     return None
+
+
+def _is_left(descriptor: int, path: Path, remedy: str) -> bool:
+    """Whether nobody else has an open journal, which is then ours, and it is still there.
+
+    Raises:
+        StoredRunError: it cannot be locked.
+    """
+    try:
+        free = try_lock(descriptor)
+    except OSError as error:
+        raise StoredRunError(f"the journal {path} cannot be locked ({error.strerror})", remedy) from error
+    # A run that ends well removes its journal and then unlocks it.
+    return free and os.fstat(descriptor).st_nlink > 0
 
 
 def _take_up(lines: _Lines, header: Header, descriptor: int, journal: RunJournal) -> Resumed:

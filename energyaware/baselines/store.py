@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from energyaware.baselines import git
+from energyaware.baselines import git, run_bytes
 from energyaware.baselines.codec import from_json
 from energyaware.baselines.index import Facts, RunIndex, quick_facts, shard_of
 from energyaware.config import NEWEST_ANCESTOR
@@ -22,8 +22,6 @@ _NUMBERED = re.compile(r"(\d{4,})_")
 # pytest-benchmark's words where there is no commit.
 _NO_COMMIT = ("unversioned", "unknown", "")
 _AGAIN = "Choose another baseline, or measure it again with --energy --benchmark-save=NAME"
-# Parsed, JSON takes about ten times its size in memory. A run of 2,000 benchmarks stays far below.
-MOST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,14 @@ def read_run_file(path: Path) -> dict[str, Any]:
         StoredRunError: missing, too large, or no JSON object.
     """
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
+        content = run_bytes.read(path)
+        if content is None:
+            size, most = path.stat().st_size, run_bytes.MOST_BYTES
+            has = run_bytes.megabytes(size) if size > most else "no end in sight"
             raise StoredRunError(
-                f"the stored run {path} has {size / 1e6:.0f} MB, more than the {MOST_BYTES / 1e6:.0f} MB that are read",
-                _AGAIN,
+                f"the stored run {path} has {has}, more than the {run_bytes.megabytes(most)} that are read", _AGAIN
             )
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(content.decode())
     except OSError as error:
         raise StoredRunError(f"the stored run {path} cannot be read ({error.strerror})", _AGAIN) from error
     except (ValueError, RecursionError) as error:
@@ -142,10 +141,7 @@ def _encodable(text: str) -> str:
 
 def _facts(path: Path) -> Facts:
     """The facts of a file that no index knows."""
-    try:
-        found = quick_facts(path) if path.stat().st_size <= MOST_BYTES else None
-    except OSError:
-        found = None
+    found = quick_facts(path)
     if found is not None:
         return found
     try:

@@ -25,6 +25,10 @@ class ChannelClosedError(EnergyAwareError):
     """The process at the other end is gone."""
 
 
+class MessageTooLargeError(EnergyAwareError):
+    """More than the other end would read."""
+
+
 class Channel:
     """One end of the line."""
 
@@ -53,8 +57,15 @@ class Channel:
 
         Raises:
             ChannelClosedError: nobody listens.
+            MessageTooLargeError: it would not be read; nothing is sent.
         """
         line = json.dumps({"kind": kind, **content}).encode() + b"\n"
+        if len(line) > _MOST_BYTES:
+            raise MessageTooLargeError(
+                f"what was measured takes {len(line) / 1e6:.0f} MB, and a process can hand over "
+                f"{_MOST_BYTES / 1e6:.0f} MB at most",
+                "measure fewer rounds, or score fewer examples (--energy-data with fewer rows)",
+            )
         try:
             self._end.sendall(line)
         except OSError as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from energyaware.baselines import run_bytes
 from energyaware.baselines.durable import replace_file
 from energyaware.baselines.gate import failing, judge
 from energyaware.baselines.merge import ACROSS, PARTIAL, merge, read_part
@@ -56,9 +56,16 @@ def run(parsed: argparse.Namespace) -> int:
     data = merge(parts, partial=parsed.partial, across_machines=parsed.across_machines)
     # What nobody could read back is not written.
     run_of(data, parsed.output)
+    content = run_bytes.encode(data)
+    if len(content) > run_bytes.MOST_BYTES:
+        size, most = run_bytes.megabytes(len(content)), run_bytes.megabytes(run_bytes.MOST_BYTES)
+        raise StoredRunError(
+            f"the joined run would have {size}, more than the {most} that are read again, and is not written",
+            f"rank and compare the parts one by one, or join fewer of them with {PARTIAL}",
+        )
     try:
         parsed.output.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(parsed.output, json.dumps(data, indent=4).encode())
+        replace_file(parsed.output, content)
     except OSError as error:
         raise StoredRunError(
             f"the run file {parsed.output} cannot be written ({error.strerror or error})",

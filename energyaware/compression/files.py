@@ -73,6 +73,8 @@ def load_compressed(folder: Path, device: str = "cpu") -> Any:
     names = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.is_file() else []
     state: dict[str, torch.Tensor] = {}
     for name in names or ["model.safetensors"]:
+        if Path(name).name != name:
+            raise CompressionError(f"{index} names {name!r}, which is no file beside it", "save the model again")
         state |= load_file(folder / name)
     dtype = config.dtype or torch.float32
     if precision is not None:

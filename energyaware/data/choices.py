@@ -14,6 +14,7 @@ from energyaware.data.display import one_line
 from energyaware.errors import DataError
 
 _BEHIND_NAME = ".:) \t\n"
+_MOST_SHOWN_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ def _shown_value(text: str, place: str, column: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         try:
-            return ast.literal_eval(text.strip())
+            # Python's parser takes hundreds of bytes for each character.
+            return ast.literal_eval(text.strip()[:_MOST_SHOWN_CHARACTERS])
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
             raise DataError(
                 f"{place} holds options in {column!r} that are not JSON", 'write ["a", "b"], or a | b'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -233,8 +234,7 @@ def _parsed(content: str, place: str, remedy: str) -> Any:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _RepeatedKeyError(
-            f"the key {one_line(next(key for key in keys if keys.count(key) > 1), 60)!r} stands twice"
-        )
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key in counts if counts[key] > 1)
+        raise _RepeatedKeyError(f"the key {one_line(twice, 60)!r} stands twice")
     return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def arrow_table(source: ByteSource) -> Table:
 
 
 def _table(source: ByteSource, columns: tuple[str, ...], batches: Callable[[Sequence[str]], Iterator[Any]]) -> Table:
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    repeated = [column for column, times in Counter(columns).items() if times > 1]
     if repeated:
         raise DataError(
             f"{source.name} has more than one column {one_line(repeated[0], 60)!r}", "rename or remove one of them"

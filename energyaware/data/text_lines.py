@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_LINE_CHARACTERS = 1 << 26
 _MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+_BLOCK_BYTES = 1 << 20
 
 
 @contextmanager
@@ -71,11 +72,14 @@ def _checked(file: io.TextIOWrapper, name: str) -> Iterator[str]:
 
 
 def _first_undecodable_line(source: ByteSource) -> int:
-    # The decoder reads ahead in blocks and knows no lines: look again, line by line.
+    # The decoder reads ahead and knows no lines: look again, in blocks, since a line may be as long as the file.
+    decoder, number, block = codecs.getincrementaldecoder("utf-8")(), 1, b"\n"
     with source.open() as stream:
-        for number, line in enumerate(stream, start=1):
+        while block:
+            block = stream.read(_BLOCK_BYTES)
             try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                return number + error.object[: error.start].count(b"\n")
+            number += block.count(b"\n")
     return 1

@@ -53,5 +53,5 @@ def load(path: Path) -> ReplayMeter:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return ReplayMeter([{str(key): float(value) for key, value in item.items()} for item in data])
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise MeterError(f"the recording {path} cannot be read ({error})", remedy) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,16 +73,52 @@ def missing_shards(directory: Path) -> tuple[str, ...]:
     """Files that the index of a sharded model names and the directory lacks; empty without an index.
 
     Raises:
-        ModelError: the index is damaged.
+        ModelError: the index is damaged, or names what is no safetensors file beside it.
     """
     index = directory / _INDEX
     if not index.is_file():
         return ()
+    return tuple(name for name in shards(index) if not (directory / name).is_file())
+
+
+def shards(index: Path) -> tuple[str, ...]:
+    """The files that an index of a sharded model names, sorted.
+
+    Raises:
+        ModelError: it is damaged, or names what is no safetensors file beside it: a pickle, or a file elsewhere.
+    """
+    remedy = "download or save the model again, where you trust it"
     try:
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} is no index of shards ({error})", "download or save the model again") from error
-    return tuple(sorted(name for name in named if not (directory / str(name)).is_file()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{index} is no index of shards ({error})", remedy) from error
+    for name in named:
+        if not (isinstance(name, str) and re.fullmatch(r"[\w.+-]+\.safetensors", name)):
+            raise ModelError(f"{index} names {str(name)[:100]!r}, which is no safetensors file beside it", remedy)
+    return tuple(sorted(named))
+
+
+def require_shards_of_hub(hub_id: str, files: Iterable[str], revision: str | None = None) -> None:
+    """Refuse a sharded model whose index names anything but safetensors files, before its weights are downloaded.
+
+    Args:
+        files: names of the repository's files.
+
+    Raises:
+        ModelError: it does, or the index cannot be downloaded.
+    """
+    if _INDEX not in files:
+        return
+    from huggingface_hub import hf_hub_download
+
+    try:
+        index = hf_hub_download(hub_id, _INDEX, revision=revision)
+    except Exception as error:  # the hub's and the HTTP library's own types, a dozen of them
+        explained = explain_hub_error(hub_id, error)
+        if explained is None:
+            raise
+        raise explained from error
+    shards(Path(index))
 
 
 def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:

@@ -8,7 +8,13 @@ from typing import Any
 import torch
 
 from energyaware.errors import ModelError
-from energyaware.models.hub import ask_hub, explain_hub_error, missing_shards, require_safetensors
+from energyaware.models.hub import (
+    ask_hub,
+    explain_hub_error,
+    missing_shards,
+    require_safetensors,
+    require_shards_of_hub,
+)
 
 
 def load_model(
@@ -112,6 +118,7 @@ def _hub_options(source: str | Path, revision: str | None, *, weights: bool) -> 
         options["local_files_only"] = True
     elif weights:
         require_safetensors(str(source), answer.files)
+        require_shards_of_hub(str(source), answer.files, revision)
     return options
 
 

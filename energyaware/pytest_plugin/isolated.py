@@ -11,7 +11,7 @@ import pytest
 
 from energyaware.baselines.codec import to_json
 from energyaware.baselines.journal import Finished, Spent
-from energyaware.branches.channel import Channel, ChannelClosedError
+from energyaware.branches.channel import Channel, ChannelClosedError, MessageTooLargeError
 from energyaware.config import EnergyConfig, TestSettings, gpus_of
 from energyaware.errors import EnergyAwareError
 from energyaware.measure.candle import Candle
@@ -22,7 +22,7 @@ from energyaware.meters.base import Meter, TickingMeter
 from energyaware.meters.gpu_state import open_gpu_state
 from energyaware.pytest_plugin.candles import Candles
 from energyaware.pytest_plugin.journal import now, timing_of
-from energyaware.pytest_plugin.session import drive, first_line, learn_idle, marked, session_meter
+from energyaware.pytest_plugin.session import drive, first_line, learn_idle, marked, session_meter, why_not_collected
 from energyaware.pytest_plugin.spending import Part
 from energyaware.records import Benchmark
 
@@ -91,6 +91,7 @@ class IsolatedSession:
         self._part: Part | None = None
         self._harness_j = 0.0
         self._benchmark: Benchmark | None = None
+        self._broken = ""
         self._outcome = "passed"
         self._error = ""
         self._text = ""
@@ -113,6 +114,11 @@ class IsolatedSession:
         self.observer = Observer(open_gpu_state(gpus_of(self.settings.device)))
         self.candles = Candles(self.settings.device, self.window_s)
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember what cannot be collected here, as where a package is missing."""
+        if report.failed and report.nodeid:
+            self._broken = why_not_collected(report)
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep the one that was asked for."""
@@ -121,7 +127,8 @@ class IsolatedSession:
             self.config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item.nodeid == self._id]
         if not items:
-            self._channel.send("unusable", error=f"{self._id} is not collected in a process of its own")
+            why = f": {self._broken}" if self._broken else ""
+            self._channel.send("unusable", error=f"{self._id} is not collected in a process of its own{why}")
 
     # --- what the fixture asks ---------------------------------------------------------------------------------
 
@@ -183,16 +190,24 @@ class IsolatedSession:
         if self._outcome == "passed" and self._benchmark is not None and metadata:
             record = Finished(self._benchmark, timing_of(metadata[-1]), now(), Spent(), describe())
             finished = to_json(record)
+        spent = to_json(self._part.end(self._harness_j)) if self._part else None
         with contextlib.suppress(ChannelClosedError):  # nobody waits for it any more
-            self._channel.send(
-                "finished",
-                outcome=self._outcome,
-                error=self._error,
-                text=self._text[-_MOST_TEXT:],
-                harness_j=self._harness_j,
-                finished=finished,
-                spent=to_json(self._part.end(self._harness_j)) if self._part else None,
-            )
+            try:
+                self._say(finished, spent)
+            except MessageTooLargeError as error:
+                self._outcome, self._error, self._text = "failed", error.cause, str(error)
+                self._say(None, spent)
+
+    def _say(self, finished: dict[str, Any] | None, spent: dict[str, Any] | None) -> None:
+        self._channel.send(
+            "finished",
+            outcome=self._outcome,
+            error=self._error,
+            text=self._text[-_MOST_TEXT:],
+            harness_j=self._harness_j,
+            finished=finished,
+            spent=spent,
+        )
 
     def pytest_sessionfinish(self) -> None:
         """Hang up."""

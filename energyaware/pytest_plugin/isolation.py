@@ -125,6 +125,11 @@ def deliver(said: Said, item: pytest.Item, session: EnergySession, where: str) -
         raise IsolatedError(said.error, f"It ran {where}:\n{said.text}")
     if said.finished is None:  # energy(...) was not called
         return
+    if said.finished.benchmark.fullname != item.nodeid:  # it would stand in for another one
+        raise IsolatedError(
+            f"it measured {said.finished.benchmark.fullname} instead {where}",
+            "see that no plugin changes the ids of tests while they run",
+        )
     session.take(said.finished, said.harness_j)
     item.user_properties += properties(said.finished.benchmark)
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from energyaware.baselines.durable import only_one
 from energyaware.baselines.journal import Finished, Interrupted, Resumed, RunJournal, Spent, Timing, interrupted, resume
 from energyaware.config import EnergyConfig
 from energyaware.errors import StoredRunError
@@ -27,15 +28,20 @@ from energyaware.reports.columns import plain
 _PROPERTY = "energy_measured_at"
 
 
+KEEPER = "energyaware-journal"
+"""The name under which a run's keeper is registered."""
+
+
 def open_keeper(config: pytest.Config, settings: EnergyConfig, meter: Meter) -> Keeper:
     """Look for interrupted runs, and take one up with `--energy-resume`.
 
     Raises:
-        StoredRunError: none of them ran under the same conditions, or its journal is damaged.
+        StoredRunError: none of them ran under the same conditions, or its journal is damaged; or nothing can be stored.
     """
     benchmarks = config._benchmarksession  # type: ignore[attr-defined]
     # A storage that is no folder leaves the journal where the default storage is.
     storage = Path(getattr(benchmarks.storage, "path", ".benchmarks")).resolve()
+    _require_locks(storage)
     folder = storage / "journals"
     own = (storage,) if settings.report_dir is None else (storage, settings.report_dir.resolve())
     today = conditions(config, settings, meter, own)
@@ -46,6 +52,24 @@ def open_keeper(config: pytest.Config, settings: EnergyConfig, meter: Meter) -> 
     else:
         begins = ""
     return Keeper(config, resumed.journal if resumed else RunJournal(folder, today), resumed, others, begins)
+
+
+def _require_locks(storage: Path) -> None:
+    """See before anything is measured that the storage has locks: without, neither journal nor run file is written.
+
+    Raises:
+        StoredRunError: it has none.
+    """
+    if not storage.is_dir():
+        return
+    try:
+        with only_one(storage):
+            pass
+    except OSError as error:
+        raise StoredRunError(
+            f"the storage {storage} cannot be locked ({error.strerror or error}), so that nothing would be kept",
+            "store elsewhere with --benchmark-storage, on a file system with locks",
+        ) from error
 
 
 class Keeper:
@@ -111,6 +135,18 @@ class Keeper:
                     "go on under the same conditions, or leave out --energy-resume to begin anew",
                 )
 
+    def refuse(self, problem: str) -> NoReturn:
+        """End the run before anything is measured, and store nothing; the journal stays.
+
+        Args:
+            problem: why it cannot go on with the interrupted one, and a remedy.
+
+        Raises:
+            UsageError: always.
+        """
+        self._benchmarks.benchmarks.clear()
+        raise pytest.UsageError(f"{plain(problem)}, or leave out --energy-resume to begin anew")
+
     def take(self, timing: Timing) -> None:
         """Have pytest-benchmark store and show what another process has timed."""
         self._benchmarks.benchmarks.append(entry_of(timing))
@@ -168,11 +204,7 @@ class Keeper:
                 continue
             before = finished.benchmark.fingerprints.get("benchmark source")
             if before != source_fingerprint(item):  # where git cannot tell
-                self._benchmarks.benchmarks.clear()  # nothing of this run is to be stored
-                raise pytest.UsageError(
-                    f"the source of {plain(item.nodeid)} is not what the interrupted run measured. "
-                    "Undo the change, or leave out --energy-resume to begin anew"
-                )
+                self.refuse(f"the source of {item.nodeid} is not what the interrupted run measured. Undo the change")
             item.setup = item.runtest = _nothing  # type: ignore[method-assign]
             item.user_properties += [*properties(finished.benchmark), (_PROPERTY, finished.measured_at)]
 
@@ -203,13 +235,13 @@ class Keeper:
                 self._problem = f"the journal {self._journal.path} cannot be removed ({error.strerror}). Remove it"
         else:
             self._journal.close()
-        if self._files.problems and session.exitstatus == pytest.ExitCode.OK:
+        if (self._files.problems or self._files.too_large) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was lost, and how to go on."""
-        for problem in (*self._files.problems, *([self._problem] if self._problem else [])):
+        for problem in (*self._files.problems, *self._files.too_large, *([self._problem] if self._problem else [])):
             terminalreporter.write_line(plain(problem), red=True)
         if self._resumed is not None:
             terminalreporter.write_line(

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from energyaware.baselines import run_bytes
 from energyaware.baselines.durable import only_one, replace_file
 
 _NUMBERED = re.compile(r"(\d{4,})_.*\.json")
@@ -16,12 +17,14 @@ class RunFiles:
 
     Attributes:
         problems: one sentence, with a remedy, per file that could not be written.
+        too_large: the same per file that is written, and that energyaware will not read again.
     """
 
     def __init__(self, benchmarks: Any) -> None:
         from pytest_benchmark.storage.file import FileStorage
 
         self.problems: list[str] = []
+        self.too_large: list[str] = []
         self._benchmarks = benchmarks
         benchmarks.save_json = self.save_json
         if isinstance(benchmarks.storage, FileStorage):
@@ -55,11 +58,15 @@ class RunFiles:
     def _write(self, path: Path, output_json: dict[str, Any], remedy: str) -> bool:
         from pytest_benchmark.utils import safe_dumps
 
+        content = run_bytes.encode(output_json, safe_dumps)
         try:
-            replace_file(path, safe_dumps(output_json, ensure_ascii=True, indent=4).encode())
+            replace_file(path, content)
         except OSError as error:
             self._add_problem(path, error, remedy)
             return False
+        problem = run_bytes.too_large(path, len(content))
+        if problem:
+            self.too_large.append(problem)
         return True
 
     def _add_problem(self, path: Path, error: OSError, remedy: str) -> None:

@@ -33,7 +33,7 @@ from energyaware.meters.selection import open_meter
 from energyaware.paths import writable_dir
 from energyaware.pytest_plugin import CONFIG
 from energyaware.pytest_plugin.candles import Candles
-from energyaware.pytest_plugin.journal import Keeper, open_keeper
+from energyaware.pytest_plugin.journal import KEEPER, Keeper, open_keeper
 from energyaware.pytest_plugin.pipeline import Pipeline, group_of_marker
 from energyaware.pytest_plugin.progress import RunLine, open_run_line
 from energyaware.pytest_plugin.spending import Part
@@ -173,7 +173,7 @@ class EnergySession:
             # It may quote what stored runs and journals say.
             raise pytest.UsageError("\n".join(map(plain, str(error).split("\n")))) from None
         self._benchmarks.update(self._keeper.marked)
-        self.config.pluginmanager.register(self._keeper, "energyaware-journal")
+        self.config.pluginmanager.register(self._keeper, KEEPER)
         self.line = open_run_line(self.config)
         if self.line is not None:
             self.config.pluginmanager.register(self.line, "energyaware-line")
@@ -534,3 +534,10 @@ def first_line(error: BaseException) -> str:
     """What a row of a failed test shows."""
     text = error.cause if isinstance(error, EnergyAwareError) else f"{type(error).__name__}: {error}"
     return text.strip().split("\n", 1)[0][:300]
+
+
+def why_not_collected(report: pytest.CollectReport) -> str:
+    """The last line that says why a file or class cannot be collected."""
+    lines = report.longreprtext.strip().splitlines()
+    errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
+    return (errors or lines or ["it cannot be collected"])[-1][:300]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from energyaware.baselines.shards import Shard, ShardRecord, parse_shard, plan_o
 from energyaware.baselines.store import load_run, stored_files
 from energyaware.config import EnergyConfig
 from energyaware.errors import EnergyAwareError, StoredRunError
+from energyaware.pytest_plugin.journal import KEEPER, Keeper
 from energyaware.pytest_plugin.session import marked
 from energyaware.records import Benchmark
 from energyaware.reports.columns import plain
@@ -50,6 +52,7 @@ class Sharding:
             }
         except EnergyAwareError as error:
             raise pytest.UsageError(str(error)) from None
+        self._require_same_split(parts)
         self._record = ShardRecord(
             index=self._shard.index,
             of=self._shard.count,
@@ -64,6 +67,22 @@ class Sharding:
         if dropped:
             self._config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+    def _require_same_split(self, parts: Mapping[str, int]) -> None:
+        """See that what the interrupted run measured, if there is one to go on with, is still in this part.
+
+        Raises:
+            UsageError: another part would measure it again.
+        """
+        keeper: Keeper | None = self._config.pluginmanager.getplugin(KEEPER)
+        moved = [name for name in keeper.finished if parts.get(name) != self._shard.index] if keeper else []
+        if keeper and moved:
+            now = parts.get(moved[0])
+            where = f"is in part {now}/{self._shard.count} now" if now else "is in no part now"
+            keeper.refuse(
+                f"the interrupted run measured {moved[0]}, which {where}: the split depends on the stored runs and on "
+                "the selected tests. Make both what they were"
+            )
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Which part this is, and what must be the same in the others."""

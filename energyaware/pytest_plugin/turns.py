@@ -21,7 +21,7 @@ from energyaware.measure.machine import describe
 from energyaware.measure.rounds import RoundRecorder, min_window_s
 from energyaware.meters.base import Meter, TickingMeter
 from energyaware.meters.gpu_state import open_gpu_state
-from energyaware.pytest_plugin.session import first_line, learn_idle, marked, session_meter
+from energyaware.pytest_plugin.session import first_line, learn_idle, marked, session_meter, why_not_collected
 from energyaware.records import Benchmark
 
 
@@ -72,9 +72,7 @@ class TurnSession:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember what cannot be collected: its benchmarks are missing, the others go on."""
         if not report.passed and report.nodeid:
-            lines = report.longreprtext.strip().splitlines()
-            errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
-            self._broken[report.nodeid] = (errors or lines or ["it cannot be collected"])[-1][:300]
+            self._broken[report.nodeid] = why_not_collected(report)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

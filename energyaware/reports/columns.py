@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,8 +34,10 @@ def plain(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Such text for Markdown: it can break out of neither its line nor its cell, and is no HTML."""
-    return plain(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    """Such text for Markdown: it can break out of neither its line nor its cell, and is no HTML, link or image."""
+    cell = plain(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    # Neither a link nor, at the beginning, the definition of one.
+    return re.sub(r"^(\s*)\[", r"\1\\[", cell.replace("](", "]\\("))
 
 
 def _variant(row: Row) -> str:

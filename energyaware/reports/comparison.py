@@ -46,7 +46,7 @@ def provenance(comparison: Comparison) -> str:
 def comparison_text(title: str, comparison: Comparison, width: int | None = None) -> str:
     """For a terminal."""
     table = gate_table(comparison.standing.judgements, width=width)
-    return "\n".join([plain(title), table, *reasons(comparison), provenance(comparison)])
+    return "\n".join([plain(title), table, *reasons(comparison), plain(provenance(comparison))])
 
 
 def comparison_markdown(title: str, comparison: Comparison) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def write(folder: Path, texts: dict[str, str]) -> tuple[Path, ...]:
     try:
         for name, text in texts.items():
             target = folder / name
-            draft = target.with_name(f".{name}.{os.getpid()}")
+            draft = target.with_name(f".{name}.{os.getpid()}-{secrets.token_hex(4)}")
             try:
                 draft.write_text(text, encoding="utf-8")
                 draft.replace(target)

@@ -21,7 +21,7 @@ from energyaware.models.catalogue import ModelSpec
 from energyaware.models.embedded import EMBEDDING_DEVIATION, MAX_TOKENS, SHAPES, build
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.models.tokenizer import extend_tokenizer, grow_tokenizer, require_single_tokens, train_tokenizer
-from energyaware.paths import writable_dir
+from energyaware.paths import model_place
 from energyaware.progress import Progress, silent
 from energyaware.tasks.base import Chosen, Task, fit_task
 from energyaware.tasks.labels import distinct_tokens
@@ -328,8 +328,7 @@ def _resize(model: Any, tokenizer: Any) -> None:
 def _ensure(job: _Job, cache: Path, progress: Progress) -> Path:
     identity = job.identity | {"code_version": CODE_VERSION, "settings": _shaping(job.settings)}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    models = writable_dir(cache / "models", "cache")
-    place = models / f"{job.label}-{key[:16]}"
+    place = model_place(cache, job.label, key)
     if _read_facts(place) is not None:
         return place
     with only_one_trains(place, f"training {job.label}", progress):
@@ -394,6 +393,6 @@ def _read_facts(place: Path) -> dict[str, Any] | None:
     """What shaped the model in `place`, or None where there is no finished model."""
     try:
         found = json.loads((place / FACTS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "hash" in found else None

@@ -30,7 +30,7 @@ from energyaware.models.catalogue import ModelSpec
 from energyaware.models.embedded import MAX_TOKENS
 from energyaware.models.fingerprint import weights_fingerprint
 from energyaware.models.loading import load_model, load_tokenizer
-from energyaware.paths import writable_dir
+from energyaware.paths import model_place
 from energyaware.progress import Progress, silent
 from energyaware.tasks.base import fit_task
 from energyaware.tasks.registry import find_task
@@ -345,7 +345,7 @@ def _lower(model: Any, precision: str, device: str) -> tuple[str, str]:
 
 
 def _place(job: FinetuneJob, cache: Path) -> Path:
-    return writable_dir(cache / "models", "cache") / f"{job.name}-{job.key[:16]}"
+    return model_place(cache, job.name, job.key)
 
 
 def _prepared(place: Path) -> PreparedModel:

@@ -136,7 +136,7 @@ def _read(
         reads = tuple((_size(size), _rate(rate)) for size, rate in data["bytes_per_s"])
         rising = all(low < high for (low, _), (high, _) in pairwise(reads))
         as_written = data["version"] == VERSION and data["conditions"] == conditions and rising
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return (rates, reads) if as_written else None
 

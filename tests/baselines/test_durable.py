@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -122,3 +123,49 @@ def test_a_folder_is_free_again_after_a_fault(tmp_path):
         descriptor = os.open(tmp_path, os.O_RDONLY)
         assert not durable.try_lock(descriptor)
         os.close(descriptor)
+
+
+def test_what_two_processes_of_one_number_write_at_once_is_of_one_of_them(tmp_path, monkeypatch):
+    """As processes of two containers that share a folder."""
+    monkeypatch.setattr(durable.os, "getpid", lambda: 7)
+    path = tmp_path / "report"
+    fsync = os.fsync
+    inner = iter([b"other"])
+
+    def meanwhile(descriptor):
+        for data in inner:
+            durable.replace_file(path, data)
+        fsync(descriptor)
+
+    monkeypatch.setattr(durable.os, "fsync", meanwhile)
+    durable.replace_file(path, b"a longer text")
+    assert path.read_bytes() == b"a longer text"
+    assert [item.name for item in tmp_path.iterdir()] == ["report"]
+
+
+def test_over_nfs_a_file_in_the_folder_is_locked(tmp_path, monkeypatch):
+    flock = durable.fcntl.flock
+
+    def as_nfs(descriptor, how):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(descriptor, how)
+
+    monkeypatch.setattr(durable.fcntl, "flock", as_nfs)
+    for _ in range(2):
+        with durable.only_one(tmp_path):
+            descriptor = os.open(tmp_path / durable.LOCK_NAME, os.O_RDWR)
+            assert not durable.try_lock(descriptor)
+            os.close(descriptor)
+
+
+def test_a_folder_that_cannot_be_locked_is_an_error(tmp_path, monkeypatch):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    def refused(descriptor, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(durable.fcntl, "flock", refused)
+    with pytest.raises(OSError, match="No locks available"), durable.only_one(tmp_path):
+        pass
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -214,3 +214,37 @@ def test_other_files_in_the_folder_are_left_alone(write, folder):
     assert len(interrupted(folder)) == 1
     resume(folder, CONDITIONS).journal.finish()
     assert [path.name for path in folder.iterdir()] == ["notes.jsonl"]
+
+
+def test_a_run_that_ends_well_while_another_looks_for_journals_is_left_alone(folder, bench, monkeypatch):
+    """Its journal was listed, and is gone before it is opened, or before it is locked."""
+    for moment in ("open", "lock"):
+        alive = RunJournal(folder, CONDITIONS)
+        alive.add(finished(bench()))
+        real = {"open": journals.os.open, "lock": journals.try_lock}
+
+        def ending(*given, moment=moment, alive=alive, real=real, **how):
+            if moment == "lock" or str(given[0]).endswith(".jsonl"):
+                alive.finish()
+            return real[moment](*given, **how)
+
+        with monkeypatch.context() as patched:
+            if moment == "open":
+                patched.setattr(journals.os, "open", ending)
+            else:
+                patched.setattr(journals, "try_lock", ending)
+            assert resume(folder, CONDITIONS) is None
+        assert list(folder.iterdir()) == []
+
+
+def test_a_journal_that_cannot_be_locked_is_named(write, folder, monkeypatch):
+    path = write("test_a")
+
+    def refused(descriptor):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(journals, "try_lock", refused)
+    with pytest.raises(StoredRunError, match="cannot be locked") as caught:
+        resume(folder, CONDITIONS)
+    assert str(path) in str(caught.value)
+    assert interrupted(folder) == ()

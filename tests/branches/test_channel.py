@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from energyaware.branches.channel import Channel, ChannelClosedError
+from energyaware.branches.channel import Channel, ChannelClosedError, MessageTooLargeError
 
 
 @pytest.fixture
@@ -81,4 +81,15 @@ def test_a_message_without_an_end_does_not_fill_the_memory(monkeypatch):
     with pytest.raises(ChannelClosedError):
         channel.receive()
     channel.close()
+    theirs.close()
+
+
+def test_a_message_that_nobody_would_read_is_not_sent(monkeypatch):
+    monkeypatch.setattr("energyaware.branches.channel._MOST_BYTES", 100)
+    ours, theirs = map(Channel, socket.socketpair())
+    with pytest.raises(MessageTooLargeError, match="at most"):
+        ours.send("finished", text="x" * 100)
+    ours.send("finished", text="short")
+    assert theirs.receive() == {"kind": "finished", "text": "short"}
+    ours.close()
     theirs.close()

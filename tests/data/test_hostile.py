@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from energyaware.data import text_lines
 from energyaware.data.columns import ColumnMap
 from energyaware.data.features import features_of
+from energyaware.data.packed import ByteSource
 from energyaware.data.rows import task_rows
 from energyaware.data.source import load_dataset
 from energyaware.data.tabular import open_table
@@ -116,3 +118,28 @@ def test_a_huge_row_is_cut_counted_and_shown(tmp_path):
     dataset = load_dataset(str(tmp_path / "a.jsonl"))
     assert dataset.notes == ("1 texts cut to their first 20000 characters",)
     assert max(features_of(e.text).characters for e in (*dataset.train, *dataset.test, *dataset.validation)) == 20_000
+
+
+def test_a_name_that_stands_twice_among_very_many_is_found_at_once(tmp_path):
+    """Counting each of them anew would take hours."""
+    names = [f"c{number}" for number in range(300_000)] + ["c7"]
+    (tmp_path / "a.csv").write_text(",".join(names) + "\n")
+    with pytest.raises(DataError, match="more than one column 'c7'"):
+        open_table(tmp_path / "a.csv")
+    (tmp_path / "a.jsonl").write_text("{" + ", ".join(f'"{name}": 1' for name in names) + "}\n")
+    with pytest.raises(DataError, match="the key 'c7' stands twice"):
+        open_table(tmp_path / "a.jsonl")
+
+
+def test_the_line_that_cannot_be_decoded_is_found_without_reading_a_line_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_lines, "_BLOCK_BYTES", 3)
+    path = tmp_path / "a.csv"
+    source = ByteSource("a.csv", ".csv", lambda: path.open("rb"))
+    for content, line in (
+        (b"text\n\xc3\xbc\nx\xfc\n", 3),
+        ("text\nüüü\n€\n".encode() + b"\xff", 4),
+        (b"\xc3\xbc\n\xc3", 2),
+        (b"\xfc", 1),
+    ):
+        path.write_bytes(content)
+        assert text_lines._first_undecodable_line(source) == line

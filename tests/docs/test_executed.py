@@ -266,7 +266,13 @@ def write_data(folder):
     (folder / "boards.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in boards))
     pyzipper = pytest.importorskip("pyzipper")
     questions = {
-        f"question {index}": {"question": text, "option 1": "yes", "option 2": "no", "answer": "option 1: yes", "category": label}
+        f"question {index}": {
+            "question": text,
+            "option 1": "yes",
+            "option 2": "no",
+            "answer": "option 1: yes",
+            "category": label,
+        }
         for index, (text, label) in enumerate(rows)
     }
     with pyzipper.AESZipFile(folder / "TeleQnA.zip", "w", encryption=pyzipper.WZ_AES) as file:

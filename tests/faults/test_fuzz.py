@@ -49,6 +49,7 @@ def test_the_valid_inputs_beside_which_others_are_drawn_are_valid(tmp_path):
         return tmp_path / name
 
     fuzz._stored_run(json.dumps(fuzz.run_file()).encode(), empty("a"))
+    assert "<script" in fuzz._usual_page()
     fuzz._merged(json.dumps(fuzz.run_file()).encode(), empty("b"))
     journal = json.dumps(fuzz.HEADER).encode() + b"\n" + json.dumps(fuzz.finished()).encode() + b"\n"
     fuzz._journal(journal, empty("c"))

@@ -13,7 +13,14 @@ from huggingface_hub.errors import (
 )
 
 from energyaware.errors import ModelError
-from energyaware.models.hub import TIMEOUT_S, ask_hub, cached_snapshot, missing_shards, require_safetensors
+from energyaware.models.hub import (
+    TIMEOUT_S,
+    ask_hub,
+    cached_snapshot,
+    missing_shards,
+    require_safetensors,
+    require_shards_of_hub,
+)
 
 # What huggingface_hub speaks HTTP with: httpx2 since its version 2.
 httpx = pytest.importorskip("httpx2" if find_spec("httpx2") else "httpx")
@@ -93,3 +100,25 @@ def test_a_half_downloaded_model_is_not_cached(hub_cache, hub):
     assert cached_snapshot("a/b", "refs/pr/40") is None
     (snapshot / "model-00002-of-00002.safetensors").touch()
     assert cached_snapshot("a/b", "refs/pr/40") == snapshot
+
+
+@pytest.mark.parametrize(
+    "weight_map",
+    [{"a": "weights.bin"}, {"a": "../x.safetensors"}, {"a": "/x.safetensors"}, {"a": 3}, {"a": "x\0.safetensors"}],
+)
+def test_an_index_that_names_a_pickle_or_a_file_elsewhere_is_refused(tmp_path, weight_map, monkeypatch):
+    """transformers would unpickle the one and open the other."""
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": weight_map | {"b": "model.safetensors"}}))
+    with pytest.raises(ModelError, match="no safetensors file beside it"):
+        missing_shards(tmp_path)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(path))
+    with pytest.raises(ModelError, match="no safetensors file beside it"):
+        require_shards_of_hub("a/b", ("config.json", path.name))
+    require_shards_of_hub("a/b", ("config.json", "model.safetensors"))
+
+
+def test_an_index_that_is_nested_too_deeply_is_refused(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text("[" * 200_000)
+    with pytest.raises(ModelError, match="no index of shards"):
+        missing_shards(tmp_path)

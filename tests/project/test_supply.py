@@ -188,6 +188,48 @@ def test_the_sdist_builds_the_same_and_holds_neither_tests_nor_runs(tree, tmp_pa
     assert top == {"energyaware", "energyaware.egg-info"}
 
 
+AUDIT = """#!{python}
+import json, sys
+given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+names = open(given["--requirement"]).read().split()
+answers = {answers}
+found = [answers.get(name.split("==")[0], dict(vulns=[])) for name in names if "==" in name]
+if not answers.get("dies"):
+    entries = [dict(name=name.split("==")[0], version="1", **entry) for name, entry in zip(names, found)]
+    open(given["--output"], "w").write(json.dumps(dict(dependencies=entries)))
+sys.exit(bool([entry for entry in found if entry.get("vulns")]))
+"""
+BAD = {"vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "said"),
+    [
+        ({"jinja2": BAD}, 0, "2 of 2 packages audited, 0 with vulnerabilities"),
+        ({"jinja2": BAD, "b": BAD}, 1, "b 1: CVE-1 (fixed in 2)"),
+        ({"jinja2": BAD, "b": {"skip_reason": "unknown"}}, 2, "NOT AUDITED: the service does not know b"),
+        ({}, 2, "NOT AUDITED: the service does not know that jinja2==2.11.2 is vulnerable"),
+        ({"jinja2": {"skip_reason": "unknown"}}, 2, "NOT AUDITED"),
+        ({"dies": True}, 2, "NOT AUDITED"),
+    ],
+)
+def test_an_audit_that_could_tell_nothing_does_not_end_well(tmp_path, answers, status, said):
+    program, pins = tmp_path / "pip-audit", tmp_path / "pins.txt"
+    program.write_text(AUDIT.format(python=sys.executable, answers=answers))
+    program.chmod(0o755)
+    pins.write_text("a==1\nb==1\n")
+    command = [sys.executable, str(ROOT / ".ci" / "audit.py"), str(program), str(pins)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_ray_brings_is_pinned(pinned):
+    """It is not among what the tests run with, so that nothing else would tell."""
+    assert {"ray", "jsonschema", "attrs", "referencing", "rpds-py", "jsonschema-specifications"} <= set(pinned)
+
+
 @pytest.mark.parametrize("name", ["run", "lowest", "supply"])
 def test_scripts_of_ci_are_programs(name):
     script = ROOT / ".ci" / name

@@ -7,7 +7,7 @@ import pytest
 
 from energyaware.config import EnergyConfig
 from energyaware.meters.replay import ReplayMeter
-from energyaware.pytest_plugin.conditions import conditions
+from energyaware.pytest_plugin.conditions import _text, conditions
 
 METER = ReplayMeter([{"cpu": 1.0}])
 
@@ -69,3 +69,45 @@ def test_a_name_that_is_no_path_has_no_files(found, name):
 def test_threads_count(found, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "17")
     assert found()["OMP_NUM_THREADS"] == "17"
+
+
+def test_files_below_a_folder_count_but_neither_hidden_ones_nor_the_runs_own(pytestconfig, settings, tmp_path):
+    model, own = tmp_path / "model", tmp_path / "model" / "runs"
+    for name in ("deep/er/weights.bin", ".cache/seen", "runs/0001_a.json"):
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_text("a")
+
+    def found():
+        return conditions(pytestconfig, replace(settings, models=(str(model),)), METER, (own,))
+
+    before = found()
+    for name in (".cache/more", "runs/0002_b.json"):
+        (model / name).write_text("b")
+    assert found() == before
+    (model / "deep/er/weights.bin").write_text("bc")
+    assert found()[f"files of --energy-models {model}"] != before[f"files of --energy-models {model}"]
+
+
+def test_where_git_cannot_tell_what_changed_nothing_is_the_same(found, monkeypatch):
+    from energyaware.pytest_plugin import conditions as module
+
+    monkeypatch.setattr(module.git, "commit_of", lambda root, name: "abc")
+    monkeypatch.setattr(module.git, "output", lambda *_: None)
+    first, second = found(), found()
+    assert first["uncommitted changes"].startswith("unknown to git")
+    assert first["uncommitted changes"] != second["uncommitted changes"]
+
+
+def test_an_option_of_somebody_else_is_the_same_text_in_every_process():
+    class Thing:
+        pass
+
+    assert _text(Thing()) == _text(Thing())
+    assert _text({"b", "a"}) == "['a', 'b']"
+    assert _text(["x", 1]) == "['x', 1]"
+
+
+def test_a_run_that_may_use_fewer_processors_is_another(found, monkeypatch):
+    before = found()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert found() == before | {"processors that may be used": "3"}

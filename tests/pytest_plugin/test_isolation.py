@@ -122,6 +122,23 @@ def test_a_meter_that_works_only_here_is_an_error_row(suite, measure):
     assert "Traceback" not in result.stdout.str()
 
 
+def test_a_file_that_cannot_be_collected_there_is_an_error_row_with_the_reason(suite, measure):
+    suite.makepyfile(
+        test_suite=f"""
+        import os
+
+        if os.getpid() != {os.getpid()}:
+            raise RuntimeError("only here")
+
+        def test_mine(energy):
+            energy(sum, range(10))
+        """
+    )
+    result = measure("--energy-isolate")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*test_mine is not collected in a process of its own: RuntimeError: only here*"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

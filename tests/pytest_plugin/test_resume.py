@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -170,6 +171,28 @@ def test_what_changed_is_refused_with_both_values(run, journals):
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines([f"ERROR: the interrupted run of * had *{named}*leave out --energy-resume*"])
     assert journal.read_bytes() == before
+
+
+def test_what_conftests_and_plugins_were_told_is_compared(run, suite, journals):
+    conftest = (suite.path / "conftest.py").read_text()
+    more = """
+        def pytest_addoption(parser):
+            parser.addoption("--size", default="small")
+            parser.getgroup("mine").addoption("--warm", action="store_true")
+    """
+    suite.makeconftest(conftest + textwrap.dedent(more))
+    run("--size=large", cut="fail")
+    assert len(journals()) == 1
+    for given, said in (
+        ((), "--size large, now unset*"),
+        (("--size=huge",), "--size large, now huge*"),
+        (("--size=large", "--warm"), "--warm unset, now True*"),
+        (("--size=large", "-o", "log_level=INFO"), "-o unset, now ?'log_level=INFO'?*"),
+    ):
+        result = run("--energy-resume", *given)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: the interrupted run of * had {said}"])
+    run("--energy-resume", "--size=large", "-v").assert_outcomes(passed=4)
 
 
 def test_what_only_decides_what_is_shown_may_change(run, ran):
@@ -367,6 +390,19 @@ def test_a_full_disk_for_the_journal_costs_nothing_while_the_run_lives(run, monk
     assert journals() == []
 
 
+def test_a_storage_without_locks_is_refused_before_anything_is_measured(run, monkeypatch, suite):
+    from energyaware.baselines import durable
+
+    def refused(descriptor, how):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(durable.fcntl, "flock", refused)
+    result = run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: the storage * cannot be locked (Function not implemented)*store elsewhere*"])
+    assert not (suite.path / "ran.log").exists()
+
+
 def test_a_run_file_that_cannot_be_written_is_written_later(run, monkeypatch, journals, stored, ran, suite):
     from energyaware.pytest_plugin import saving
 
@@ -388,6 +424,18 @@ def test_a_run_file_that_cannot_be_written_is_written_later(run, monkeypatch, jo
     result.assert_outcomes(passed=4)
     assert ran() == COMPLETE + "plain "
     assert len(stored()["benchmarks"]) == len(json.loads((suite.path / "out.json").read_text())["benchmarks"]) == 3
+    assert journals() == []
+
+
+def test_a_run_that_is_too_large_to_be_read_again_says_so_and_loses_nothing(run, monkeypatch, journals, stored, suite):
+    from energyaware.baselines import run_bytes
+
+    monkeypatch.setattr(run_bytes, "MOST_BYTES", 2_000)
+    result = run("--benchmark-save=mine")
+    assert result.ret == 1
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["the run file *0001_mine.json has *, more than the * reads again. *--energy-shard*"])
+    assert len(stored()["benchmarks"]) == 3
     assert journals() == []
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pytest_benchmark.storage.file import FileStorage
 
+from energyaware.baselines import run_bytes
 from energyaware.pytest_plugin.saving import RunFiles
 
 
@@ -64,6 +65,20 @@ def test_what_cannot_be_written_is_a_problem_with_a_remedy_and_leaves_nothing(be
     assert "--benchmark-json" in files.problems[0]
     assert "0002_second.json cannot be written (No space left on device). Make room" in files.problems[1]
     assert "--benchmark-storage" in files.problems[1]
+
+
+def test_a_run_that_nobody_would_read_again_is_written_and_told(benchmarks, monkeypatch, tmp_path):
+    files = RunFiles(benchmarks)
+    monkeypatch.setattr(run_bytes, "MOST_BYTES", 100)
+    benchmarks.storage.save({"benchmarks": [{"name": "short"}]}, "first")
+    assert files.too_large == []
+    long = {"benchmarks": [{"name": "long" * 50}]}
+    benchmarks.storage.save(long, "second")
+    benchmarks.save_json(long)
+    assert json.loads((benchmarks.storage.path / "machine" / "0002_second.json").read_text()) == long
+    assert json.loads((tmp_path / "out.json").read_text()) == long
+    assert files.problems == []
+    assert ["0002_second.json has" in files.too_large[0], "out.json has" in files.too_large[1]] == [True, True]
 
 
 def test_a_storage_that_is_gone_is_a_problem_too(benchmarks, monkeypatch, tmp_path):

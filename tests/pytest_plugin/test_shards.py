@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from energyaware.baselines import run_bytes
 from energyaware.cli import main
+from energyaware.pytest_plugin import shards
 
 SUITE = """
 import pytest
@@ -20,6 +22,10 @@ def test_second(energy):
 def test_plain():
     pass
 """
+
+
+STRIKE = """assert size < 30 or not __import__("os").path.exists("strike")
+    energy(sum, range(size))"""
 
 
 @pytest.fixture
@@ -55,6 +61,15 @@ def test_parts_are_disjoint_and_joined_they_are_the_whole(measured, measure, sui
     measure(f"--energy-compare={merged}").stdout.fnmatch_lines(["baseline: *all.json*"])
 
 
+def test_a_joined_run_that_nobody_could_read_is_not_written(measured, suite, capsys, monkeypatch):
+    _, one = measured(1)
+    _, two = measured(2)
+    monkeypatch.setattr(run_bytes, "MOST_BYTES", max(one.stat().st_size, two.stat().st_size))
+    assert main(["merge", str(one), str(two), "-o", str(suite.path / "all.json")]) == 2
+    assert "is not written" in capsys.readouterr().err
+    assert not (suite.path / "all.json").exists()
+
+
 def test_the_joined_run_is_judged_by_the_markers_and_the_runs_limits(measured, suite, capsys):
     _, one = measured(1)
     _, two = measured(2)
@@ -78,6 +93,21 @@ def test_stored_durations_balance_the_parts(measured, measure):
     measure("--benchmark-save=whole")
     result, _ = measured(1)
     result.stdout.fnmatch_lines(["energy: part 1/2 of 4 benchmarks (balanced by 0001_whole.json; plan *"])
+
+
+def test_a_part_goes_on_only_where_the_split_is_the_same(suite, measure, monkeypatch):
+    suite.makepyfile(test_suite=SUITE.replace("energy(sum, range(size))", STRIKE))
+    (suite.path / "strike").touch()
+    measure("--energy-shard=1/2", "-x").assert_outcomes(passed=1, failed=1, deselected=2)
+    lengths = {f"test_suite.py::test_first[{size}]": float(size == 20) for size in (10, 20, 30)}
+    lengths["test_suite.py::test_second"] = 0.1
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "stored_durations", lambda storage: (lengths, "x"))
+        result = measure("--energy-shard=1/2", "--energy-resume")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: the interrupted run measured *test_first?10?, which is in part 2/2 now: *"])
+    (suite.path / "strike").unlink()
+    measure("--energy-shard=1/2", "--energy-resume").assert_outcomes(passed=3, deselected=2)
 
 
 def test_parts_of_other_selections_are_not_joined(measured, suite, capsys):

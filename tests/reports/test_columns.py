@@ -34,6 +34,18 @@ def test_markdown_text_stays_in_its_cell(text):
     assert "|" not in shown.replace("\\\\", "").replace("\\|", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("![seen](http://x/y.png)", "![seen]\\(http://x/y.png)"),
+        ("[a]: http://x", "\\[a]: http://x"),
+        ("test_a[10]: fine (really)", "test_a[10]: fine (really)"),
+    ],
+)
+def test_markdown_text_is_no_link_and_no_image(text, shown):
+    assert escaped(text) == shown
+
+
 def test_what_may_be_dropped_are_columns_and_the_verdict_stays():
     assert set(DROP_ORDER) < set(NAMES)
     assert {"rank", "variant", "energy", "latency", "accuracy"} == set(NAMES) - set(DROP_ORDER)

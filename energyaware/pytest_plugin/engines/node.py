@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -61,6 +62,15 @@ def carry_out(task: Task, root: Path) -> Mapping[str, Any]:
         return {"kind": "finished", "outcome": "failed", "error": error.cause, "text": error.remedy}
 
 
+def translated(argument: str, there: str, here: str) -> str:
+    """An argument of pytest with its root folder's path replaced, where that is a whole path or the begin of one.
+
+    `--energy-data=/suite/rows.csv` lies in `/suite`; `/suite-2/rows.csv` and `/old/suite/rows.csv` do not.
+    """
+    begins = r"(^|[=:,\s\"']|^-[a-zA-Z])"
+    return re.sub(rf"{begins}{re.escape(there)}(?![^/:,\s\"'])", lambda match: match[1] + here, argument)
+
+
 def _unusable(error: str) -> Mapping[str, Any]:
     return {"kind": "unusable", "error": error}
 
@@ -68,7 +78,7 @@ def _unusable(error: str) -> Mapping[str, Any]:
 def _order(task: Task, root: Path) -> Order:
     environment = {name: value for name, value in os.environ.items() if name not in FORWARDED}
     environment |= {name: value for name, value in task.environment.items() if value is not None}
-    arguments = [argument.replace(task.root, str(root)) for argument in task.arguments]
+    arguments = [translated(argument, task.root, str(root)) for argument in task.arguments]
     return Order(
         nodeid=task.nodeid,
         # Without a pytest.ini its root would be what the arguments have in common, and ids would be others.

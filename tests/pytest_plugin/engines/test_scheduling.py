@@ -9,7 +9,7 @@ import pytest
 from energyaware.errors import EnergyAwareError
 from energyaware.pytest_plugin.engines import ray_cluster, scheduling
 from energyaware.pytest_plugin.engines.cluster import Ended, Node
-from energyaware.pytest_plugin.engines.node import carry_out
+from energyaware.pytest_plugin.engines.node import carry_out, translated
 from energyaware.pytest_plugin.engines.scheduling import gpus_of_a_task
 
 SUITE = """
@@ -217,6 +217,43 @@ def test_without_ray_the_error_says_what_to_install(suite, measure, monkeypatch)
 def test_isolated_processes_are_what_nodes_start_anyway(suite, measure, cluster):
     cluster()
     measure("--energy-engine=ray", "--energy-isolate").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("argument", "translated_"),
+    [
+        ("/suite", "/here"),
+        ("/suite/test_a.py::test_b[/suite/x]", "/here/test_a.py::test_b[/suite/x]"),
+        ("--energy-data=/suite/rows.csv", "--energy-data=/here/rows.csv"),
+        ("--energy-models=/suite/a,/suite/b", "--energy-models=/here/a,/here/b"),
+        ("-c/suite/pytest.ini", "-c/here/pytest.ini"),
+        ("--energy-data=/suite-2/rows.csv", "--energy-data=/suite-2/rows.csv"),
+        ("--energy-data=/suite.old/rows.csv", "--energy-data=/suite.old/rows.csv"),
+        ("/old/suite/test_a.py", "/old/suite/test_a.py"),
+        ("suite/test_a.py", "suite/test_a.py"),
+    ],
+)
+def test_only_paths_below_the_root_are_those_of_the_node(argument, translated_):
+    assert translated(argument, "/suite", "/here") == translated_
+
+
+def test_a_node_that_measured_another_benchmark_stands_in_for_none(suite, measure, stored, cluster, monkeypatch):
+    suite.makepyfile(test_suite=SUITE)
+    made = cluster()
+    ended = made.ended
+
+    def renamed(timeout_s):
+        (one,) = ended(timeout_s)
+        if "20" in one.nodeid:
+            name = one.nodeid.replace("20", "10")
+            one.message["finished"]["benchmark"]["fullname"] = one.message["finished"]["timing"]["fullname"] = name
+        return [one]
+
+    monkeypatch.setattr(made, "ended", renamed)
+    result = measure("--energy-engine=ray")
+    result.assert_outcomes(passed=3, failed=2)
+    result.stdout.fnmatch_lines(["*it measured *test_sum?10? instead on the node b*"])
+    assert [entry["name"] for entry in stored()["benchmarks"]] == ["test_sum[10]", "test_sum[30]"]
 
 
 def test_a_task_finds_the_suite_where_its_node_unpacked_it(suite, monkeypatch, tmp_path):
