@@ -294,7 +294,8 @@ def training_cut_notes(examples: Sequence[EncodedExample], limit: int = MAX_TOKE
     cut = sum(example.cut for example in examples)
     if not cut:
         return ()
-    return (f"{cut} of {len(examples)} training examples cut to {limit} tokens, at the beginning of their prompts",)
+    ends = "prompts at their beginning, answers at their end"
+    return (f"{cut} of {len(examples)} training examples cut to {limit} tokens: {ends}",)
 
 
 def training_notes(place: Path) -> tuple[str, ...]:

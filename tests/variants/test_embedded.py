@@ -359,7 +359,7 @@ def test_examples_that_were_cut_are_noted_beside_the_model(trained):
     dataset = dataclasses.replace(REAL, train=(*long, *REAL.train[2:]))
     settings = TrainSettings(epochs=1, batch_size=15, early_until=0.0)
     place = embedded.ensure_finetuned(trained, dataset, trained.parent.parent, settings=settings)
-    expected = ("2 of 30 training examples cut to 512 tokens, at the beginning of their prompts",)
+    expected = ("2 of 30 training examples cut to 512 tokens: prompts at their beginning, answers at their end",)
     assert embedded.training_notes(place) == expected
     assert embedded.training_notes(place / "nothing") == ()
 

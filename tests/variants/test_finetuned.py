@@ -132,7 +132,8 @@ def test_examples_that_were_cut_are_noted_with_the_model(job, tmp_path):
         wanted, dataset=dataclasses.replace(DATASET, fingerprint="e" * 64, train=(long, *DATASET.train[1:]))
     )
     opened = open_finetuning(wanted)
-    assert opened.cut_notes == ("1 of 24 training examples cut to 512 tokens, at the beginning of their prompts",)
+    ends = "prompts at their beginning, answers at their end"
+    assert opened.cut_notes == (f"1 of 24 training examples cut to 512 tokens: {ends}",)
     assert opened.cut_notes[0] in opened.notes
     list(opened.finetuning.epochs())
     assert save_finetuned(wanted, opened, tmp_path).notes == opened.cut_notes
