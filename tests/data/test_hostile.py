@@ -124,8 +124,7 @@ def test_a_name_that_stands_twice_among_very_many_is_found_at_once(tmp_path):
     """Counting each of them anew would take hours."""
     names = [f"c{number}" for number in range(300_000)] + ["c7"]
     (tmp_path / "a.csv").write_text(",".join(names) + "\n")
-    with pytest.raises(DataError, match="more than one column 'c7'"):
-        open_table(tmp_path / "a.csv")
+    assert open_table(tmp_path / "a.csv").columns[7] == "c7 (1)"
     (tmp_path / "a.jsonl").write_text("{" + ", ".join(f'"{name}": 1' for name in names) + "}\n")
     with pytest.raises(DataError, match="the key 'c7' stands twice"):
         open_table(tmp_path / "a.jsonl")

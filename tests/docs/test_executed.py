@@ -43,6 +43,7 @@ NOT_HERE = {
     "python3 -m venv": "makes an environment, trains models and runs a whole suite; needs a package index",
     "pip install": "needs a package index; the extras it names are checked below",
     "pip uninstall": "changes the environment",
+    "pip freeze": "part of making a new environment",
     "fresh/bin/p": "needs a package index, trains models and runs the whole suite",
     ".ci/": "needs a package index; tests/project knows what is in them",
     "ray start": "needs a cluster; tests/pytest_plugin/engines starts one of its own",
@@ -145,7 +146,13 @@ def test_{name}(energy, spend, variant):
     )
     energy.pedantic(spend(float(len(variant.precision))), setup=lambda: None)
 """
-GROUPS = {"inference": "rca", "phases": "decode", "finetuning": "finetune", "sequence_length": "prefill"}
+GROUPS = {
+    "inference": "rca",
+    "phases": "decode",
+    "finetuning": "finetune",
+    "sequence_length": "prefill",
+    "tasks": "task",
+}
 LIBRARIES = (
     "codecarbon", "numpy", "pandas", "scipy.stats", "statsmodels.api", "energyaware.pytest_plugin.session",
     "energyaware.pytest_plugin.terminal",
@@ -381,7 +388,7 @@ def test_python_blocks_work(text, project, monkeypatch, capsys):
         (meter,) = re.findall(r'\{"([\w-]+)":', text)
         project.makeconftest(f"{CONFTEST}\n\n{whole}")
         result = project.runpytest_inprocess("--energy", f"--energy-meter={meter}", "-k", "test_rca and fp32")
-        result.assert_outcomes(passed=1, deselected=11)
+        result.assert_outcomes(passed=1, deselected=14)
     else:
         exec(compile(whole, "block", "exec"), {"__name__": "block"})  # noqa: S102 - our own page
         assert capsys.readouterr().out

@@ -26,8 +26,8 @@ def environment(tmp_path):
     return kept | people | {
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(DOCUMENT.parents[1]),
-        # Fewer rounds than a person would wait for.
-        "PYTEST_ADDOPTS": "--energy-rounds=8 -p no:cacheprovider",
+        # Fewer rounds than a person would wait for, and enough for a verdict while other tests run.
+        "PYTEST_ADDOPTS": "--energy-rounds=16 -p no:cacheprovider",
         "COLUMNS": "120",
         "GIT_CONFIG_GLOBAL": os.devnull,
     }  # fmt: skip

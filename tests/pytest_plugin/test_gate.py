@@ -184,8 +184,8 @@ def test_exact_metrics_compare_exactly(suite, measure):
         (lambda text: "[]", "*is not an object*"),
         (lambda text: '{"tool": "other"}', "*no pytest-benchmark file*"),
         (lambda text: '{"benchmarks": []}', "*stored without --energy*"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "*schema version 99*reads 1*"),
-        (lambda text: text.replace('"cpu": 1.0', '"cpu": -1.0'), "*is damaged*cpu read -1.0 J*rounds*"),
+        (lambda text: text.replace('"schema_version":1', '"schema_version":99'), "*schema version 99*reads 1*"),
+        (lambda text: text.replace('"cpu":1.0', '"cpu":-1.0'), "*is damaged*cpu read -1.0 J*rounds*"),
         (lambda text: text.replace('"calls":', '"cals":'), "*is damaged*calls*"),
     ],
 )

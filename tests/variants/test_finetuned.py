@@ -221,7 +221,9 @@ def test_two_runs_at_once_train_once(job, tmp_path, monkeypatch):
         waiting.set()
 
     tuning = types.SimpleNamespace(epochs=epochs, model=Files("model.safetensors"), curve=[])
-    opened = types.SimpleNamespace(finetuning=tuning, tokenizer=Files("tokenizer.json"), targets=(), wrapper=None)
+    opened = types.SimpleNamespace(
+        finetuning=tuning, tokenizer=Files("tokenizer.json"), targets=(), cut_notes=(), wrapper=None
+    )
     monkeypatch.setattr(finetuned, "open_finetuning", lambda *arguments: opened)
 
     def run():
@@ -246,7 +248,7 @@ def test_what_is_saved_again_takes_the_place_of_the_old_and_leaves_nothing_behin
     wanted = job("mistral", "lora", "fp32")
     for name in ("old.safetensors", "new.safetensors"):
         tuning = types.SimpleNamespace(model=Files(name), curve=[])
-        opened = types.SimpleNamespace(finetuning=tuning, tokenizer=Files("tokenizer.json"), wrapper=None)
+        opened = types.SimpleNamespace(finetuning=tuning, tokenizer=Files("tokenizer.json"), cut_notes=(), wrapper=None)
         saved = save_finetuned(wanted, opened, tmp_path)
     assert [entry.name for entry in Path(saved.source).glob("*.safetensors")] == ["new.safetensors"]
     assert [entry for entry in (tmp_path / "models").iterdir() if entry.is_dir()] == [Path(saved.source)]
