@@ -130,7 +130,7 @@ class Repository:
     def compare(self, *arguments: str, folder: str = ".") -> subprocess.CompletedProcess[str]:
         """Run `energyaware compare` with the fewest launches and rounds."""
         with self.start("--launches=2", "--rounds=2", *arguments, folder=folder) as process:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
