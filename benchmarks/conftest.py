@@ -326,7 +326,8 @@ def load_phase_row(
 ) -> Callable[[Variant, int], PhaseRow]:
     """A function (variant, batch size) → the variant, loaded, with prompts of exactly `INPUT_TOKENS` tokens."""
     from energyaware.data.features import mean_features
-    from energyaware.variants.phases import phase_workload, position_limit
+    from energyaware.tasks.encoding import position_limit
+    from energyaware.variants.phases import phase_workload
     from energyaware.variants.row import plan_layout, product_dtypes, row_facts
 
     def make(variant: Variant, batch_size: int) -> PhaseRow:

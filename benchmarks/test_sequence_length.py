@@ -79,7 +79,7 @@ class Row:
 
     def require_positions(self, tokens: int) -> None:
         """Skip the benchmark where the model has too few positions."""
-        from energyaware.variants.phases import position_limit
+        from energyaware.tasks.encoding import position_limit
 
         limit = position_limit(self.loaded.model)
         if limit is not None and tokens > limit:

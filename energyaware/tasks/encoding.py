@@ -32,8 +32,8 @@ def prompt_lengths(tokenizer: Any, task: Task, examples: Sequence[Example]) -> l
     return [len(encode_prompt(tokenizer, task.prompt(example))[0]) for example in examples]
 
 
-def positions_of(model: Any) -> int | None:
-    """Most tokens that the model can hold; None where positions have no end (T5)."""
+def position_limit(model: Any) -> int | None:
+    """Most tokens that a decoder can hold, prompt and answer together; None where positions have no end (T5)."""
     limit = None if model.config.is_encoder_decoder else getattr(model.config, "max_position_embeddings", None)
     return None if limit is None else int(limit)
 
@@ -42,7 +42,7 @@ def cut_notes(model: Any, cut: int, prompts: int) -> tuple[str, ...]:
     """What a reader of the scores must know if some of the prompts were cut; else nothing."""
     if not cut:
         return ()
-    return (f"{cut} of {prompts} prompts cut at their beginning to fit the model's {positions_of(model)} positions",)
+    return (f"{cut} of {prompts} prompts cut at their beginning to fit the model's {position_limit(model)} positions",)
 
 
 def room_for(model: Any, new_tokens: int) -> int | None:
@@ -51,7 +51,7 @@ def room_for(model: Any, new_tokens: int) -> int | None:
     Raises:
         TaskError: there is no room for a prompt.
     """
-    limit = positions_of(model)
+    limit = position_limit(model)
     if limit is None:
         return None
     if limit - new_tokens < 2:

@@ -33,6 +33,7 @@ from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.paths import model_place
 from energyaware.progress import Progress, silent
 from energyaware.tasks.base import fit_task
+from energyaware.tasks.encoding import position_limit
 from energyaware.tasks.registry import find_task
 from energyaware.training.finetune import (
     FinetuneSettings,
@@ -54,7 +55,6 @@ from energyaware.variants.embedded import (
 from energyaware.variants.grid import parse_pruning
 from energyaware.variants.load import prune
 from energyaware.variants.locking import only_one_trains
-from energyaware.variants.phases import position_limit
 from energyaware.variants.prepare import PreparedModel, prepare
 from energyaware.variants.tuned import METHODS, SETTINGS
 

@@ -34,9 +34,9 @@ from energyaware.models.fingerprint import weights_fingerprint
 from energyaware.models.loading import load_model, load_tokenizer
 from energyaware.models.spread import occupied_gpus, spread
 from energyaware.records import Variant
+from energyaware.tasks.encoding import position_limit
 from energyaware.variants.grid import CALIBRATED, MASKS, PRECISIONS, Pruning, parse_pruning
 from energyaware.variants.offered import Compress
-from energyaware.variants.phases import position_limit
 from energyaware.work.storage import weight_bytes
 
 _DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}

@@ -22,6 +22,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from energyaware.errors import ModelError, TaskError
 from energyaware.models.tokenizer import pieces
+from energyaware.tasks.encoding import position_limit
 
 # These grow by concatenation, which makes new tensors: sharing the old ones is safe.
 _GROWING_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
@@ -308,14 +309,6 @@ def prompts(tokenizer: Any, texts: Sequence[str], batch_size: int, length: int) 
             position += 1
         rows.append(row[:length])
     return torch.tensor(rows)
-
-
-def position_limit(model: Any) -> int | None:
-    """Most tokens that a decoder can hold, prompt and answer together; None where positions have no end (T5)."""
-    if model.config.is_encoder_decoder:
-        return None
-    limit = getattr(model.config, "max_position_embeddings", None)
-    return int(limit) if limit is not None else None
 
 
 def _branch(cache: Any) -> Any:

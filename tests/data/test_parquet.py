@@ -1,4 +1,3 @@
-import builtins
 import datetime
 
 import pytest
@@ -90,15 +89,8 @@ def test_a_file_that_ends_early_names_its_last_row(tmp_path):
         examples(path)
 
 
-def test_without_pyarrow_it_is_said_what_to_install(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("no_pyarrow")
+def test_without_pyarrow_it_is_said_what_to_install(tmp_path):
     (tmp_path / "t.feather").write_bytes(b"ARROW1")
-    real_import = builtins.__import__
-
-    def no_pyarrow(name, *args, **kwargs):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", no_pyarrow)
     with pytest.raises(DataError, match=r"needs the package pyarrow\. run `pip install pyarrow`"):
         open_table(tmp_path / "t.feather")

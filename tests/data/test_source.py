@@ -1,4 +1,3 @@
-import builtins
 import csv
 import json
 import zipfile
@@ -232,16 +231,9 @@ def test_truncated_texts_are_noted(tmp_path):
     assert load_dataset(str(path)).notes[0].startswith("1 texts cut to their first")
 
 
-def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("no_pyarrow")
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
-    real_import = builtins.__import__
-
-    def no_pyarrow(name, *args, **kwargs):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", no_pyarrow)
     with pytest.raises(DataError, match=r"needs the package pyarrow\. run `pip install pyarrow`"):
         load_dataset(str(tmp_path / "t.parquet"))
 

@@ -76,11 +76,11 @@ def test_strict_fails_what_could_not_be_judged(measure):
     assert measure("--energy-compare", "--energy-strict").ret == 1
 
 
-def test_compare_alone_gates_by_the_ini_default(repository):
-    energy_run(repository)
-    result = energy_run(repository, "--energy-compare")
+def test_compare_alone_gates_by_the_ini_default(measure):
+    measure()
+    result = measure("--energy-compare")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*baseline: *0001_*", "*test_work*energy:5%*"])
+    result.stdout.fnmatch_lines(["*baseline: *0001_*", "*test_mine*energy:5%*+0.0 %*"])
     assert "(newest run)" in " ".join(result.stdout.str().split())
 
 

@@ -14,7 +14,7 @@ from energyaware.tasks.encoding import (
     encode_prompt,
     middle_examples,
     pad_rows,
-    positions_of,
+    position_limit,
     prompt_lengths,
     room_for,
 )
@@ -74,6 +74,6 @@ def test_middle_examples_are_of_middle_length():
 
 def test_cut_prompts_are_told_in_plain_words():
     model = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=False, max_position_embeddings=512))
-    assert positions_of(model) == 512
+    assert position_limit(model) == 512
     assert cut_notes(model, 0, 400) == ()
     assert cut_notes(model, 37, 400) == ("37 of 400 prompts cut at their beginning to fit the model's 512 positions",)

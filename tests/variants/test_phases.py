@@ -23,11 +23,11 @@ from transformers import (
 )
 
 from energyaware.errors import ModelError, TaskError
+from energyaware.tasks.encoding import position_limit
 from energyaware.variants.phases import (
     PhaseWorkload,
     decode,
     phase_workload,
-    position_limit,
     prefill,
     prompts,
     token_times,
