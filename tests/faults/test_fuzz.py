@@ -7,20 +7,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.promises import fuzz
+from benchmarks.promises import fuzz_targets as targets
 from energyaware.baselines.durable import complete_lines
 from energyaware.errors import OptionError, StoredRunError
 
-FAST = [name for name, target in fuzz.TARGETS.items() if not target.slow]
-SLOW = [name for name, target in fuzz.TARGETS.items() if target.slow]
+FAST = [name for name, target in targets.TARGETS.items() if not target.slow]
+SLOW = [name for name, target in targets.TARGETS.items() if target.slow]
 
 
 def try_some(name, count, tmp_path_factory):
-    target = fuzz.TARGETS[name]
+    target = targets.TARGETS[name]
 
     @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
     @given(target.inputs)
     def one(value):
-        fuzz.attempt(target, value, tmp_path_factory.mktemp("input"))
+        targets.attempt(target, value, tmp_path_factory.mktemp("input"))
 
     one()
 
@@ -36,31 +37,39 @@ def test_any_name_is_found_or_refused(name, tmp_path_factory):
 
 
 def test_a_crash_is_noticed_and_counted(tmp_path):
-    target = fuzz.Target(st.none(), lambda *_: json.loads("{"))
+    target = targets.Target(st.none(), lambda *_: json.loads("{"))
     with pytest.raises(ValueError, match="Expecting"):
-        fuzz.attempt(target, None, tmp_path)
+        targets.attempt(target, None, tmp_path)
     tried, crashes = fuzz.try_many(target, 3)
     assert tried == len(crashes) > 0
 
 
-def test_the_valid_inputs_beside_which_others_are_drawn_are_valid(tmp_path):
-    def empty(name):
-        (tmp_path / name).mkdir()
-        return tmp_path / name
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_inputs_beside_which_others_are_drawn_are_valid(name, tmp_path):
+    target = targets.TARGETS[name]
+    assert target.seeds
+    for number, seed in enumerate(target.seeds):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        target.read(target.decode(seed), folder)
 
-    fuzz._stored_run(json.dumps(fuzz.run_file()).encode(), empty("a"))
-    assert "<script" in fuzz._usual_page()
-    fuzz._merged(json.dumps(fuzz.run_file()).encode(), empty("b"))
-    journal = json.dumps(fuzz.HEADER).encode() + b"\n" + json.dumps(fuzz.finished()).encode() + b"\n"
-    fuzz._journal(journal, empty("c"))
-    fuzz._message(json.dumps(fuzz.COLLECTED).encode(), empty("d"))
-    fuzz._limit("energy:5%", tmp_path)
-    fuzz._ini(("energy_rounds", "5"), tmp_path)
+
+def test_the_usual_page_has_scripts_to_compare_with():
+    assert "<script" in targets._usual_page()
+
+
+def test_bytes_stand_for_every_option_and_every_data_file():
+    assert {targets._as_ini(bytes([number]))[0] for number in range(256)} == set(targets.INI)
+    found = [targets._as_data_file(bytes([first, second])) for first in range(12) for second in range(12)]
+    assert {name for name, *_ in found} == set(targets.data_files())
+    assert {task for _, task, _ in found} == set(targets.TASK_COLUMNS)
+    assert targets._as_ini(b"") == ("energy_suite", "")
+    assert targets._as_data_file(b"")[2] == b""
 
 
 def test_an_ini_value_that_says_nothing_is_refused(tmp_path):
     with pytest.raises(OptionError, match="--energy-rounds=x"):
-        fuzz._ini(("energy_rounds", "x"), tmp_path)
+        targets._ini(("energy_rounds", "x"), tmp_path)
 
 
 def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path, monkeypatch):
