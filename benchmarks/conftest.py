@@ -11,7 +11,7 @@ import pytest
 
 from energyaware.config import EnergyConfig
 from energyaware.errors import EnergyAwareError
-from energyaware.examples import Dataset, Example
+from energyaware.examples import RCA, Dataset, Example
 from energyaware.paths import cache_dir, writable_dir
 from energyaware.progress import Progress
 from energyaware.pytest_plugin import config_of
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from energyaware.variants.row import LayoutPlan
 
 QUICK_MODELS = ("mini-gpt2", "mini-mistral")
-NETWORK = "network"
-RCA = "rca"
 QUICK_PHASES = ("fp32", "bf16", "nf4")
 INPUT_TOKENS = 64
 NEW_TOKENS = 32
@@ -39,17 +37,16 @@ def models_of(config: pytest.Config) -> Mapping[str, ModelSpec]:
     """The models asked for, by their names in variants: of plugins, of the catalogue, of the hub, of folders.
 
     Raises:
-        ModelError: a name that stands for nothing.
+        ModelError: a name that stands for nothing, or two models of one name.
     """
     if MODELS not in config.stash:
-        from energyaware.models.catalogue import find
+        from energyaware.models.catalogue import by_name, find
 
         offered = {
             name: spec for offer in config.hook.pytest_energy_models(config=config) for name, spec in offer.items()
         }
         names = config_of(config).models or QUICK_MODELS
-        specs = [offered[name] if name in offered else find(name) for name in names]
-        config.stash[MODELS] = {spec.name: spec for spec in specs}
+        config.stash[MODELS] = by_name(offered[name] if name in offered else find(name) for name in names)
     return config.stash[MODELS]
 
 
@@ -191,7 +188,9 @@ def prepared(
     In the full suite the embedded models answer all tasks, so one variant is one set of weights there; on data of the
     user's they are fine-tuned for it alone.
     """
-    if energy_config.suite == "full" and dataset.name == NETWORK:
+    from energyaware.data.source import CATALOGUE
+
+    if energy_config.suite == "full" and energy_config.data in CATALOGUE:
         found: Callable[[str], PreparedModel] = request.getfixturevalue("prepared_for_tasks")
         return found
     from energyaware.variants.prepare import prepare

@@ -55,7 +55,8 @@ def finetune_job(
     pytestconfig: pytest.Config, dataset: Dataset, energy_progress: Progress
 ) -> Callable[[Variant], FinetuneJob]:
     """What is trained for a variant; the base is found or trained once per run."""
-    from benchmarks.conftest import RCA, models_of
+    from benchmarks.conftest import models_of
+    from energyaware.examples import RCA
     from energyaware.variants.finetuned import FinetuneJob, finetune_settings, tunable
     from energyaware.variants.tuned import trained_as, untuned
 

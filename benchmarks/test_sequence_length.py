@@ -206,6 +206,7 @@ def test_generate(
 def test_rca_in_context(energy: Any, row: Row, dataset: Dataset, context_tokens: int) -> None:
     """One request is one ticket at the end of a context, one cause out; quality is scored at the same length."""
     from energyaware.tasks.base import fit_task
+    from energyaware.tasks.encoding import cut_notes
     from energyaware.tasks.evaluation import evaluate
     from energyaware.tasks.rca import Rca
     from energyaware.tasks.trivial import trivial_quality
@@ -240,7 +241,12 @@ def test_rca_in_context(energy: Any, row: Row, dataset: Dataset, context_tokens:
     )
     energy.pedantic(work, before_round=row.layout.before_round, layout=row.layout.description)
     scores = evaluate(model, tokenizer, task, long, SCORED_BATCH)
-    energy.record(quality=scores.quality, scores=scores.per_example, example_ids=scores.example_ids)
+    energy.record(
+        quality=scores.quality,
+        scores=scores.per_example,
+        example_ids=scores.example_ids,
+        notes=(*row.facts["notes"], *cut_notes(model, scores.truncated, len(long))),
+    )
 
 
 def evenly(examples: Sequence[Example], most: int) -> list[Example]:

@@ -21,7 +21,8 @@ TASKS = ("response", "generation", "qa", "summarization")
 
 def tasks_of(config: pytest.Config) -> tuple[str, ...]:
     """The task of the user's data, unless it is `rca`, and in the full suite those of the simulated network."""
-    from benchmarks.conftest import RCA, task_of_data
+    from benchmarks.conftest import task_of_data
+    from energyaware.examples import RCA
 
     own = task_of_data(config)
     names = (own,) if own != RCA else ()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RCA = "rca"
+"""Root-cause analysis: the task of data that name none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -47,4 +50,4 @@ class Dataset:
     test: tuple[Example, ...]
     ceiling: float | None = None
     notes: tuple[str, ...] = ()
-    task: str = "rca"
+    task: str = RCA

@@ -89,7 +89,7 @@ def _shown_value(text: str, place: str, column: str) -> object:
         try:
             # Python's parser takes hundreds of bytes for each character.
             return ast.literal_eval(text.strip()[:_MOST_SHOWN_CHARACTERS])
-        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             raise DataError(
                 f"{place} holds options in {column!r} that are not JSON", 'write ["a", "b"], or a | b'
             ) from error

@@ -153,7 +153,8 @@ def _squad(document: dict[str, Any]) -> _Rows | None:
         {"title": article.get("title"), "context": paragraph.get("context")} | question
         for article in articles or ()
         for paragraph in article["paragraphs"]
-        for question in paragraph.get("qas") or ()
+        if isinstance(paragraph.get("qas"), list)
+        for question in paragraph["qas"]
         if isinstance(question, dict)
     ]
     return _Rows(rows, "each question of the document's paragraphs is a row") if rows else None

@@ -32,11 +32,13 @@ class ByteSource:
         name: for messages; a member of an archive stands behind the archive's own path.
         suffix: lower-case extension that tells the format, that of packing taken off; "" where there is none.
         open: a new binary stream from the first byte, seekable.
+        held_bytes: what it was unpacked to, which is kept in memory; 0 for what is read from the file itself.
     """
 
     name: str
     suffix: str
     open: Callable[[], IO[bytes]]
+    held_bytes: int = 0
 
     def head(self, count: int) -> bytes:
         """The first bytes.
@@ -53,23 +55,26 @@ class ByteSource:
             ) from error
 
 
-def open_source(path: Path, *, member: str | None = None, password: str | None = None) -> ByteSource:
+def open_source(
+    path: Path, *, member: str | None = None, password: str | None = None, most: int = MAX_UNPACKED_BYTES
+) -> ByteSource:
     """The bytes of a file, unpacked where its extension is `.gz`, `.bz2`, `.xz` or `.zip`.
 
     Args:
         path: an existing file.
         member: which file of a zip archive, where it holds several.
         password: of an encrypted zip archive; None takes it from the environment variable `PASSWORD_VARIABLE`.
+        most: bytes to which it may unpack.
 
     Raises:
-        DataError: damaged, larger than `MAX_UNPACKED_BYTES` when unpacked, a wrong or missing password, or a missing
+        DataError: damaged, larger than `most` when unpacked, a wrong or missing password, or a missing
             member.
     """
     suffix = path.suffix.lower()
     if suffix == ".zip":
-        return _zip_member(path, member, password or os.environ.get(PASSWORD_VARIABLE))
+        return _zip_member(path, member, password or os.environ.get(PASSWORD_VARIABLE), most)
     if suffix in STREAMS:
-        return _in_memory(str(path), path.with_suffix("").name, _unpacked(path, STREAMS[suffix]))
+        return _in_memory(str(path), path.with_suffix("").name, _unpacked(path, STREAMS[suffix], most))
     return ByteSource(str(path), suffix, lambda: path.open("rb"))
 
 
@@ -86,38 +91,41 @@ def member_names(path: Path) -> tuple[str, ...]:
         raise DataError(f"{path} is a damaged archive ({one_line(error)})", "get the archive anew") from error
 
 
-def _unpacked(path: Path, opener: Callable[[Path], Any]) -> bytes:
+def _unpacked(path: Path, opener: Callable[[Path], Any], most: int) -> bytes:
     try:
         with opener(path) as stream:
-            return _limited(stream, str(path))
+            return _limited(stream, str(path), most)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(
             f"{path} cannot be unpacked ({one_line(error)})", "pack the file anew, or unpack it yourself"
         ) from error
 
 
-def _limited(stream: IO[bytes], name: str) -> bytes:
-    content = stream.read(MAX_UNPACKED_BYTES + 1)
-    if len(content) > MAX_UNPACKED_BYTES:
-        raise _too_large(name)
+def _limited(stream: IO[bytes], name: str, most: int) -> bytes:
+    content = stream.read(most + 1)
+    if len(content) > most:
+        raise _too_large(name, most)
     return content
 
 
-def _too_large(name: str) -> DataError:
+def _too_large(name: str, most: int) -> DataError:
+    limit = f"{MAX_UNPACKED_BYTES >> 20} MiB"
+    if most < MAX_UNPACKED_BYTES:
+        limit = f"{most >> 20} MiB, which other splits leave of {limit}"
     return DataError(
-        f"{name} unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB",
-        "unpack it yourself if you trust it, and give the unpacked file",
+        f"{name} unpacks to more than {limit}",
+        "unpack it yourself if you trust it, and give what is unpacked",
     )
 
 
-def _zip_member(path: Path, member: str | None, password: str | None) -> ByteSource:
+def _zip_member(path: Path, member: str | None, password: str | None, most: int) -> ByteSource:
     module: Any = zipfile
     try:
         with zipfile.ZipFile(path) as archive:
             info = _chosen(path, archive, member)
         name = f"{path}/{one_line(info.filename)}"
-        if info.file_size > MAX_UNPACKED_BYTES:
-            raise _too_large(name)
+        if info.file_size > most:
+            raise _too_large(name, most)
         encrypted = bool(info.flag_bits & _ENCRYPTED)
         if encrypted and password is None:
             raise DataError(
@@ -131,7 +139,7 @@ def _zip_member(path: Path, member: str | None, password: str | None) -> ByteSou
         else:
             archive = zipfile.ZipFile(path)
         with archive, archive.open(info.filename) as stream:
-            content = _limited(stream, name)
+            content = _limited(stream, name, most)
     except RuntimeError as error:
         # The type that zipfile and pyzipper raise for passwords; NotImplementedError, for methods, is one too.
         if isinstance(error, NotImplementedError):
@@ -172,7 +180,7 @@ def _is_rubbish(name: str) -> bool:
 
 
 def _in_memory(name: str, file_name: str, content: bytes) -> ByteSource:
-    return ByteSource(name, PurePosixPath(file_name).suffix.lower(), lambda: io.BytesIO(content))
+    return ByteSource(name, PurePosixPath(file_name).suffix.lower(), lambda: io.BytesIO(content), len(content))
 
 
 def _pyzipper(path: Path) -> Any:

@@ -13,12 +13,13 @@ from energyaware.data.cells import SPLIT_NAMES
 from energyaware.data.columns import KEYS, ColumnMap, ReadOptions, read_map
 from energyaware.data.display import one_line
 from energyaware.data.hub import HubId, hub_tables, is_saved, parse_hub_id, saved_tables
-from energyaware.data.packed import member_names
+from energyaware.data.packed import MAX_UNPACKED_BYTES, member_names
 from energyaware.data.rows import LabelledRow, task_rows
 from energyaware.data.splits import split_dataset
 from energyaware.data.tabular import EXTENSIONS, PACKED_EXTENSIONS, open_table
 from energyaware.data.task_columns import task_columns
 from energyaware.errors import DataError
+from energyaware.examples import RCA
 from energyaware.paths import exists, expanded, is_dir, is_file
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from energyaware.examples import Dataset
 
 CATALOGUE = ("network",)
-DEFAULT_TASK = "rca"
 HUB_PREFIX = "hf:"
 _KEY = "|".join(KEYS)
 _MAP_START = re.compile(rf":(?=(?:{_KEY})=)")
@@ -78,7 +78,7 @@ def load_dataset(source: str, task: str | None = None, seed: int = 0) -> Dataset
             rows to split.
     """
     if source in CATALOGUE:
-        return _embedded(task or DEFAULT_TASK)
+        return _embedded(task or RCA)
     parsed = parse_source(source)
     task = _task(parsed, task)
     shape = task_columns(task)
@@ -134,14 +134,14 @@ def _task(parsed: Source, asked: str | None) -> str:
     named = parsed.reading.task
     if asked and named and asked != named:
         raise DataError(f"the column map says task={named}, but {asked} is asked for", "leave task=… out of the map")
-    return asked or named or DEFAULT_TASK
+    return asked or named or RCA
 
 
 def _embedded(task: str) -> Dataset:
     # Here, so that reading a file does not load the simulator.
     from energyaware.data import network_tasks, simulator
 
-    if task == "rca":
+    if task == RCA:
         return simulator.network_corpus()
     datasets = network_tasks.network_tasks()
     if task not in datasets:
@@ -197,7 +197,7 @@ def _folder_tables(folder: Path, reading: ReadOptions) -> list[Table]:
             f"{folder} is a folder without a file per split; it holds {names}",
             f"name a file in it ({', '.join(EXTENSIONS)}), or call the files train, validation and test",
         )
-    return [_of_split(open_table(folder / name, reading), named, split) for name, split in named.items()]
+    return _split_tables({name: (folder / name, reading) for name in named}, named)
 
 
 def _archive_tables(path: Path, reading: ReadOptions) -> list[Table]:
@@ -205,15 +205,22 @@ def _archive_tables(path: Path, reading: ReadOptions) -> list[Table]:
     if path.suffix.lower() != ".zip" or reading.member is not None:
         return []
     named = _split_files(member_names(path))
-    return [
-        _of_split(open_table(path, dataclasses.replace(reading, member=name)), named, split)
-        for name, split in named.items()
-    ]
+    return _split_tables({name: (path, dataclasses.replace(reading, member=name)) for name in named}, named)
 
 
-def _of_split(table: Table, named: Mapping[str, str], split: str) -> Table:
-    """The table as one of a split; shards of one split alone are split anew."""
-    return dataclasses.replace(table, split=split if len(set(named.values())) > 1 else None)
+def _split_tables(places: Mapping[str, tuple[Path, ReadOptions]], splits: Mapping[str, str]) -> list[Table]:
+    """The files as tables of their splits, unpacked to `MAX_UNPACKED_BYTES` at most, all together.
+
+    Shards of one split alone are split anew.
+    """
+    several = len(set(splits.values())) > 1
+    left = MAX_UNPACKED_BYTES
+    tables = []
+    for name, (path, reading) in places.items():
+        table = open_table(path, reading, left)
+        left -= table.held_bytes
+        tables.append(dataclasses.replace(table, split=splits[name] if several else None))
+    return tables
 
 
 def _split_files(names: Sequence[str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ class Table:
         split: `train`, `validation` or `test` where all rows belong to one, as the author says.
         split_column: the column that tells the author's split where the map names none, or nothing.
         notes: what the reader decided by itself.
+        held_bytes: what an archive was unpacked to, which the table keeps in memory.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Table:
     split: str | None = None
     split_column: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    held_bytes: int = 0
 
     def place(self, number: int) -> str:
         """A row for a message: `data.csv line 7`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from energyaware.data.columns import ReadOptions
 from energyaware.data.delimited import delimited_table, delimiter_name, find_delimiter, lines_table
 from energyaware.data.json_rows import json_lines_table, json_table
-from energyaware.data.packed import STREAMS, open_source
+from energyaware.data.packed import MAX_UNPACKED_BYTES, STREAMS, open_source
 from energyaware.data.parquet import arrow_table, parquet_table
 from energyaware.errors import DataError
 
@@ -49,18 +49,25 @@ _JSON_BEGINNING = re.compile(rb"\s*(\{|\[\s*[{\]])")
 _LIST_BEGINNING = re.compile(rb"(\xef\xbb\xbf)?\s*\[")
 
 
-def open_table(path: Path, reading: ReadOptions | None = None) -> Table:
+def open_table(path: Path, reading: ReadOptions | None = None, most: int = MAX_UNPACKED_BYTES) -> Table:
     """A data file as a table.
 
     `.csv`, `.tsv`, `.jsonl`, `.json`, `.parquet` and `.feather` are read as such, each also as `.gz`, `.bz2`, `.xz` or
     in a zip archive. Anything else is read as Parquet or JSON if it begins so, as a delimited table if its first 20
     rows agree on a delimiter, and else, as a `.log` file, as one text per line. A table's notes tell what was decided.
 
+    Args:
+        most: bytes to which a packed file may unpack.
+
     Raises:
-        DataError: a format that is not read, or a damaged, empty or undecodable file.
+        DataError: a format that is not read, or a damaged, empty, too large or undecodable file.
     """
     reading = reading or ReadOptions()
-    source = open_source(path, member=reading.member, password=reading.password)
+    source = open_source(path, member=reading.member, password=reading.password, most=most)
+    return dataclasses.replace(_table(source, reading), held_bytes=source.held_bytes)
+
+
+def _table(source: ByteSource, reading: ReadOptions) -> Table:
     if source.suffix in _REFUSED:
         raise DataError(f"{source.name} is a {source.suffix} file, which is not read", _REFUSED[source.suffix])
     if source.suffix in _PARQUET:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -117,11 +119,12 @@ _HUB = (
 
 CATALOGUE: MappingProxyType[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in (*_EMBEDDED, *_HUB)})
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def find(name: str) -> ModelSpec:
-    """Find a model by catalogue name, local directory or Hugging Face id, tried in that order.
+    """Find a model by catalogue name, local directory or Hugging Face id (`owner/name[@revision]`), in that order.
 
     Raises:
         ModelError: nothing of that name; close catalogue names are given.
@@ -135,17 +138,46 @@ def find(name: str) -> ModelSpec:
                 f"the directory {name} holds no model (no config.json)", "name a directory made by save_pretrained"
             )
         return ModelSpec(_plain(directory.resolve().name), "unknown", "unknown", path=directory.resolve())
-    for spec in CATALOGUE.values():
-        if spec.hub_id is not None and spec.hub_id.lower() == name.lower():
-            return spec
-    if _HUB_ID.fullmatch(name):
-        return ModelSpec(_plain(name.split("/")[1]), "unknown", "unknown", hub_id=name)
+    if named := _HUB_ID.fullmatch(name):
+        return _of_hub(named["id"], named["revision"])
     close = difflib.get_close_matches(name.lower(), CATALOGUE, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise ModelError(
         f"unknown model {name!r}",
-        f"{hint}Known: {', '.join(CATALOGUE)}; or give a Hugging Face id (owner/name) or an existing directory",
+        f"{hint}Known: {', '.join(CATALOGUE)}; or give a Hugging Face id (owner/name, owner/name@revision) or an "
+        "existing directory",
     )
+
+
+def by_name(specs: Iterable[ModelSpec]) -> dict[str, ModelSpec]:
+    """The models by their names in ids and tables. One that is asked for twice stands there once.
+
+    Raises:
+        ModelError: two different models of one name, of which the rows could not be told apart.
+    """
+    found: dict[str, ModelSpec] = {}
+    for spec in specs:
+        other = found.setdefault(spec.name, spec)
+        if other != spec:
+            raise ModelError(
+                f"two models would both be called {spec.name}: {_source(other)} and {_source(spec)}",
+                "rename a directory, or measure them in two runs",
+            )
+    return found
+
+
+def _source(spec: ModelSpec) -> str:
+    return str(spec.path or spec.hub_id or f"the catalogue's {spec.name}")
+
+
+def _of_hub(hub_id: str, revision: str | None) -> ModelSpec:
+    known = next((spec for spec in CATALOGUE.values() if (spec.hub_id or "").lower() == hub_id.lower()), None)
+    spec = known or ModelSpec(_plain(hub_id.split("/")[1]), "unknown", "unknown", hub_id=hub_id)
+    if revision is None or revision == spec.revision:
+        return spec
+    # Two revisions of one model are two rows.
+    short = revision[:12] if _COMMIT.fullmatch(revision) else revision
+    return dataclasses.replace(spec, name=_plain(f"{spec.name}-{short}"), revision=revision)
 
 
 def _plain(name: str) -> str:

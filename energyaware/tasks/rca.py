@@ -12,14 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from energyaware.errors import TaskError
 from energyaware.examples import Dataset, Example
 from energyaware.tasks import evaluation
 from energyaware.tasks.base import Chosen, Workload
-from energyaware.tasks.encoding import padding_side_of as padding_side_of
-from energyaware.tasks.labels import LabelBatch, distinct_tokens, encode_labels, label_log_probs
+from energyaware.tasks.labels import distinct_tokens
 from energyaware.tasks.metrics import macro_f1
 from energyaware.tasks.workload import make_workload
 
@@ -127,22 +124,6 @@ def rca_for(dataset: Dataset, tokenizer: Any) -> Rca:
         if distinct_tokens(letters.answers, tokenizer) is not None:
             return letters
     return words
-
-
-def encode(
-    task: Rca, tokenizer: Any, examples: Sequence[Example], batch_size: int, padding_side: str = "left"
-) -> list[LabelBatch]:
-    """Tokenize and pad; see `energyaware.tasks.labels.encode_labels`.
-
-    Raises:
-        TaskError: labels that share a first token, or an example whose label the task does not know.
-    """
-    return encode_labels(task, task.answers, tokenizer, examples, batch_size, padding_side=padding_side)
-
-
-def predict(model: Any, batch: LabelBatch) -> torch.Tensor:
-    """[examples, labels] log-probabilities in fp32, normalized over the labels. One forward pass."""
-    return label_log_probs(model, batch)
 
 
 def evaluate(model: Any, tokenizer: Any, dataset: Dataset, examples: Sequence[Example], batch_size: int) -> RcaScores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -46,15 +47,16 @@ def load_prepared(
     """
     recovered = None
     if parse_pruning(variant.pruning, offered).recovered:
-        recovered = ensure_recovered(prepared, variant, dataset, cache or cache_dir(), device, progress).source
-    return load_variant(
+        recovered = ensure_recovered(prepared, variant, dataset, cache or cache_dir(), device, progress)
+    loaded = load_variant(
         prepared.source,
         variant,
         device,
         revision=prepared.revision,
         calibration=partial(calibration_batches, dataset),
         probe=partial(probe_batch, dataset),
-        recovered=recovered,
+        recovered=recovered.source if recovered else None,
         offered=offered,
         gpus=gpus,
     )
+    return dataclasses.replace(loaded, notes=(*loaded.notes, *recovered.notes)) if recovered else loaded

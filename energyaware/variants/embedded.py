@@ -16,7 +16,7 @@ import torch
 import transformers
 
 from energyaware.errors import ModelError
-from energyaware.examples import Dataset, Example
+from energyaware.examples import RCA, Dataset, Example
 from energyaware.models.catalogue import ModelSpec
 from energyaware.models.embedded import EMBEDDING_DEVIATION, MAX_TOKENS, SHAPES, build
 from energyaware.models.loading import load_model, load_tokenizer
@@ -66,7 +66,6 @@ _SMALL_STEP = 0.4
 """Learning rates of these families, as a share of the others'."""
 
 _VALIDATED = 200
-_RCA = "rca"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +183,7 @@ def ensure_multitask(
         texts: dict[bool, list[str]] = {True: [], False: []}
         for dataset in parts.values():
             task = _task(dataset, tokenizer)
-            texts[dataset.task == _RCA] += [task.prompt(one) + task.answer(one) for one in dataset.train]
+            texts[dataset.task == RCA] += [task.prompt(one) + task.answer(one) for one in dataset.train]
         grown = grow_tokenizer(tokenizer, texts[False], known=texts[True])
         _resize(model, grown)
         return model, grown
@@ -220,7 +219,7 @@ def ensure_finetuned(
 
     def start() -> tuple[Any, Any]:
         tokenizer, model = load_tokenizer(base), load_model(base, dtype=torch.float32)
-        if dataset.task == _RCA:
+        if dataset.task == RCA:
             texts = [Rca(dataset.labels).prompt(example) for example in dataset.train]
             extend_tokenizer(tokenizer, texts, dataset.labels)
         else:
@@ -231,7 +230,7 @@ def ensure_finetuned(
         return model, tokenizer
 
     identity = {"kind": "finetuned", "base": facts["hash"]} | _single(dataset)
-    if dataset.task != _RCA:  # left out for rca, whose models were cached before there were other tasks
+    if dataset.task != RCA:  # left out for rca, whose models were cached before there were other tasks
         identity["task"] = dataset.task
     chosen = settings or finetune_settings(len(dataset.train), facts.get("identity", {}).get("family"))
     job = _Job(name or str(facts["name"]), identity, start, {dataset.task: dataset}, None, chosen)
@@ -371,7 +370,7 @@ def _validation(model: Any, tokenizer: Any, dataset: Dataset) -> dict[str, float
     """Scores on (the beginning of) the validation split: of `rca` as it is scored later, else nats per answer token."""
     if not dataset.validation:
         return None
-    if dataset.task == _RCA:
+    if dataset.task == RCA:
         scores = evaluate(model, tokenizer, dataset, dataset.validation, batch_size=64)
         return {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "nll": scores.mean_nll}
     held_out = encode_for_training(_task(dataset, tokenizer), tokenizer, dataset.validation[:_VALIDATED])

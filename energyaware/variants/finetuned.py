@@ -25,7 +25,7 @@ from energyaware.compression.quantize import quantize
 from energyaware.compression.recovery import keep_masks
 from energyaware.data.simulator import network_corpus
 from energyaware.errors import ModelError
-from energyaware.examples import Dataset
+from energyaware.examples import RCA, Dataset
 from energyaware.models.catalogue import ModelSpec
 from energyaware.models.embedded import MAX_TOKENS
 from energyaware.models.fingerprint import weights_fingerprint
@@ -112,8 +112,11 @@ class FinetuneJob:
             "lora": asdict(self.lora) if self.method == "lora" else None,
             "examples": self.examples,
         }
-        if self.pruning != "dense":  # left out else, so that what was cached before is still found
+        # Left out else, so that what was cached before is still found.
+        if self.pruning != "dense":
             identity["pruning"] = self.pruning
+        if self.dataset.task != RCA:
+            identity["task"] = self.dataset.task
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

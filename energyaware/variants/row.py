@@ -44,7 +44,8 @@ def row_facts(loaded: LoadedVariant, prepared: PreparedModel, dataset: Dataset, 
     """What `energy.record` should be told about a variant, whatever it is metered on: conditions and notes."""
     fingerprint = loaded.weights or prepared.fingerprint
     weights = {"weights": fingerprint} if fingerprint else {}
-    other_dtype = loaded.compute_dtype != loaded.weight_dtype
+    other_dtype = (f"computes in {loaded.compute_dtype}",) if loaded.compute_dtype != loaded.weight_dtype else ()
+    notes = (*dataset.notes, *prepared.notes, *loaded.notes, *other_dtype)
     return {
         "variant": loaded.variant,
         "fingerprints": {"dataset": dataset.fingerprint} | weights,
@@ -55,12 +56,7 @@ def row_facts(loaded: LoadedVariant, prepared: PreparedModel, dataset: Dataset, 
             "compute dtype": loaded.compute_dtype,
         },
         "features": {"parameters": loaded.parameters} | _proof(loaded.proof),
-        "notes": (
-            *dataset.notes,
-            *prepared.notes,
-            *loaded.notes,
-            *((f"computes in {loaded.compute_dtype}",) if other_dtype else ()),
-        ),
+        "notes": tuple(dict.fromkeys(notes)),  # two trainings on the same examples may say the same
     }
 
 

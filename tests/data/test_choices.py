@@ -105,7 +105,9 @@ def test_every_way_of_writing_options(cells, expected):
     assert read_options(cells, "t line 2") == expected
 
 
-@pytest.mark.parametrize("value", [3, None, '["x"', "[open()]", "{1, 2}", "[" * 100_000, [["x"]], [{"a": 1}]])
+@pytest.mark.parametrize(
+    "value", [3, None, '["x"', "[open()]", "{1, 2}", "{[1]: 2}", "{['a'], ['b']}", "[" * 100_000, [["x"]], [{"a": 1}]]
+)
 def test_other_ways_are_refused(value):
     with pytest.raises(DataError, match="t line 2 holds"):
         read_options([("o", value)], "t line 2")

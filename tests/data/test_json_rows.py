@@ -30,6 +30,14 @@ def squad(**more):
     return {"version": "1.1", "data": [{"title": "fans", "paragraphs": paragraphs}]}
 
 
+@pytest.mark.parametrize("questions", [5, "ab", {"question": "which?"}, [5]])
+def test_questions_that_are_no_list_of_objects_are_no_rows(tmp_path, questions):
+    document = squad()
+    document["data"][0]["paragraphs"].append({"context": "a link is down", "qas": questions})
+    names = ("title", "context", "question")
+    assert cells(table_of(tmp_path, document), *names) == cells(table_of(tmp_path, squad()), *names)
+
+
 def test_the_questions_of_squad_are_rows(tmp_path):
     table = table_of(tmp_path, squad(is_impossible=False))
     assert cells(table, "title", "context", "question") == [

@@ -5,7 +5,6 @@ import zipfile
 
 import pytest
 
-from energyaware.data import packed
 from energyaware.data.packed import PASSWORD_VARIABLE, open_source
 from energyaware.errors import DataError
 
@@ -94,26 +93,25 @@ def test_a_changed_encrypted_archive_is_damaged(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zip"])
-def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(packed, "MAX_UNPACKED_BYTES", 1 << 20)
+def test_a_bomb_is_not_unpacked(tmp_path, suffix):
     bomb, path = bytes(1 << 22), tmp_path / f"a.csv{suffix}"
     if suffix == ".zip":
         archive(path, **{"a.csv": bomb})
     else:
         path.write_bytes(gzip.compress(bomb))
     assert path.stat().st_size < 10_000
-    with pytest.raises(DataError, match=r"unpacks to more than 1 MiB. unpack it yourself"):
-        open_source(path)
+    with pytest.raises(DataError, match=r"to more than 1 MiB, which other splits leave of 256 MiB. unpack it yourself"):
+        open_source(path, most=1 << 20)
+    assert open_source(path, most=1 << 22).held_bytes == 1 << 22
 
 
-def test_a_bomb_that_lies_about_its_size_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(packed, "MAX_UNPACKED_BYTES", 1 << 20)
+def test_a_bomb_that_lies_about_its_size_is_not_unpacked(tmp_path):
     path = archive(tmp_path / "a.zip", **{"a.csv": bytes(1 << 22)})
     content = path.read_bytes()
     size = (1 << 22).to_bytes(4, "little")
     path.write_bytes(content.replace(size, (100).to_bytes(4, "little")))
     with pytest.raises(DataError, match=r"damaged archive|unpacks to more than"):
-        open_source(path)
+        open_source(path, most=1 << 20)
 
 
 def test_reading_writes_nothing(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import json
 import zipfile
 from pathlib import Path
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyaware.data import network_tasks, simulator
+from energyaware.data import source as source_module
 from energyaware.data.columns import ColumnMap, ReadOptions
 from energyaware.data.source import Source, load_dataset, parse_source, shown
 from energyaware.errors import DataError
@@ -194,6 +196,30 @@ def test_a_folder_with_a_file_per_split_is_one_dataset(tmp_path):
     zipped = load_dataset(f"{tmp_path / 'all.zip'}:text=body")
     assert zipped.fingerprint == dataset.fingerprint
     assert len(load_dataset(f"{tmp_path / 'all.zip'}:text=body,member=inner/train-v2.csv").test) == 6
+
+
+@pytest.mark.parametrize("packed_as", ["zip", "gz"])
+def test_all_splits_together_may_unpack_to_the_limit_and_no_further(tmp_path, monkeypatch, packed_as):
+    names = ("test.csv", *(f"train-{number}.csv" for number in range(4)))
+    files = {
+        name: "\n".join(["text,label", *(f"text {i:03} of {name},{'ab'[i % 2]}" for i in range(40))]).encode()
+        for name in names
+    }
+    path = tmp_path / f"all.{packed_as}"
+    if packed_as == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    else:
+        path.mkdir()
+        for name, content in files.items():
+            (path / f"{name}.gz").write_bytes(gzip.compress(content))
+    size = sum(map(len, files.values()))
+    monkeypatch.setattr(source_module, "MAX_UNPACKED_BYTES", size)
+    assert load_dataset(str(path)).test
+    monkeypatch.setattr(source_module, "MAX_UNPACKED_BYTES", size - 1)
+    with pytest.raises(DataError, match=r"train-3\.csv(\.gz)? unpacks to more than .* which other splits leave of"):
+        load_dataset(str(path))
 
 
 def test_shards_of_one_split_are_one_table(tmp_path):

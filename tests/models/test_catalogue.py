@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from energyaware.errors import ModelError
-from energyaware.models.catalogue import CATALOGUE, find
+from energyaware.models.catalogue import CATALOGUE, by_name, find
 from energyaware.models.embedded import build
 
 
@@ -124,3 +124,33 @@ def test_an_unknown_name_gets_close_ones():
 def test_what_is_no_name_is_refused(name):
     with pytest.raises(ModelError, match="unknown model"):
         find(name)
+
+
+@pytest.mark.parametrize("revision", ["v1.5", "refs/pr/40", "0123456789abcdef0123456789abcdef01234567"])
+def test_a_revision_of_the_hub_is_another_row(revision):
+    spec = find(f"someone/Model@{revision}")
+    assert (spec.hub_id, spec.revision) == ("someone/Model", revision)
+    assert spec.name != find("someone/Model").name
+    assert not set(spec.name) & set("%:/@ ")
+    assert len(spec.name) < 20
+
+
+def test_a_revision_of_a_model_of_the_catalogue_keeps_what_is_known_of_it():
+    spec = find("openai-community/GPT2@main")
+    assert (spec.name, spec.revision, spec.parameters) == ("gpt2-main", "main", CATALOGUE["gpt2"].parameters)
+    assert find("EleutherAI/gpt-j-6b@refs/pr/40") == CATALOGUE["gpt-j-6b"]
+
+
+def test_two_models_of_one_name_are_refused(tmp_path):
+    folders = [tmp_path / run / "checkpoint-500" for run in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+    first, second = (find(str(folder)) for folder in folders)
+    with pytest.raises(ModelError, match=r"both be called checkpoint-500: .*a/checkpoint-500 and .*b/checkpoint-500"):
+        by_name([first, second])
+    assert by_name([first, find("tiny-t5"), first]) == {"checkpoint-500": first, "tiny-t5": CATALOGUE["tiny-t5"]}
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"openai-community/gpt2 and .*gpt2\. rename a directory"):
+        by_name([find("gpt2"), find(str(tmp_path / "gpt2"))])

@@ -9,7 +9,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForC
 from energyaware.errors import TaskError
 from energyaware.examples import Dataset, Example
 from energyaware.models.tokenizer import train_tokenizer
-from energyaware.tasks.rca import Rca, encode, evaluate, padding_side_of, predict, rca_for, workload
+from energyaware.tasks.encoding import padding_side_of
+from energyaware.tasks.labels import encode_labels, label_log_probs
+from energyaware.tasks.rca import Rca, evaluate, rca_for, workload
 
 LABELS = ("fiber", "fan", "clock")
 EXAMPLES = tuple(Example(f"t-{n}", "alder los " * (1 + n % 4) + "storm", LABELS[n % 3], f"t-{n}") for n in range(10))
@@ -58,12 +60,12 @@ def test_padding_and_batching_change_no_answer(model, tokenizer, side, batch_siz
     task = Rca(LABELS)
     expected = one_by_one(model, tokenizer, task)
     with torch.inference_mode():
-        for batch in encode(task, tokenizer, EXAMPLES, batch_size, side):
-            assert torch.allclose(predict(model, batch), expected[list(batch.positions)], atol=1e-5)
+        for batch in encode_labels(task, LABELS, tokenizer, EXAMPLES, batch_size, padding_side=side):
+            assert torch.allclose(label_log_probs(model, batch), expected[list(batch.positions)], atol=1e-5)
 
 
 def test_batches_hold_every_example_once_sorted_by_length(tokenizer):
-    batches = encode(Rca(LABELS), tokenizer, EXAMPLES, 4)
+    batches = encode_labels(Rca(LABELS), LABELS, tokenizer, EXAMPLES, 4)
     assert sorted(p for b in batches for p in b.positions) == list(range(10))
     lengths = [int(n) for b in batches for n in b.attention_mask.sum(dim=1)]
     assert lengths == sorted(lengths)
@@ -85,9 +87,9 @@ def test_evaluate_agrees_with_one_by_one(model, tokenizer):
 
 
 def test_nll_is_normalized_over_the_labels_only(model, tokenizer):
-    (batch,) = encode(Rca(LABELS), tokenizer, EXAMPLES, 10)
+    (batch,) = encode_labels(Rca(LABELS), LABELS, tokenizer, EXAMPLES, 10)
     with torch.inference_mode():
-        assert torch.allclose(predict(model, batch).exp().sum(dim=1), torch.ones(10))
+        assert torch.allclose(label_log_probs(model, batch).exp().sum(dim=1), torch.ones(10))
 
 
 def test_both_architectures_take_padding_in_front(model):
@@ -190,7 +192,7 @@ def test_one_label_is_no_task(tokenizer):
 
 def test_unknown_label_of_an_example(tokenizer):
     with pytest.raises(TaskError, match="does not know: rain"):
-        encode(Rca(LABELS), tokenizer, [Example("x", "alder", "rain")], 1)
+        encode_labels(Rca(LABELS), LABELS, tokenizer, [Example("x", "alder", "rain")], 1)
 
 
 def test_nothing_to_score(model, tokenizer):

@@ -261,6 +261,7 @@ def test_whatever_shapes_a_model_changes_its_key(job):
         dataclasses.replace(wanted, method="full"),
         dataclasses.replace(wanted, precision="bf16"),
         dataclasses.replace(wanted, dataset=dataclasses.replace(DATASET, fingerprint="0" * 64)),
+        dataclasses.replace(wanted, dataset=dataclasses.replace(DATASET, task="summarization")),
         dataclasses.replace(wanted, settings=dataclasses.replace(BRIEF, lr=1e-4)),
         dataclasses.replace(wanted, lora=LoraSettings(rank=8)),
         dataclasses.replace(wanted, examples=8),

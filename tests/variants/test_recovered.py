@@ -109,6 +109,13 @@ def test_the_recovered_weights_are_what_comparisons_must_share(load, prepared):
     assert row_facts(load("fp32", "depth-50"), prepared, DATASET, "cpu")["fingerprints"]["weights"] == "weights of x"
 
 
+def test_what_was_cut_in_the_recovery_is_noted(load, monkeypatch):
+    monkeypatch.setattr("energyaware.variants.finetuned.MAX_TOKENS", 5)
+    notes = load("fp32", "depth-50-recovered").notes
+    assert any("training examples cut to 5 tokens" in note for note in notes)
+    assert not any("cut" in note for note in load("fp32", "depth-50").notes)
+
+
 def test_the_dense_model_is_left_alone(load, prepared):
     before = load_model(prepared.source, dtype=torch.float32).state_dict()
     load("fp32", "2of4-recovered")

@@ -44,6 +44,8 @@ def test_what_was_noted_in_training_is_noted_in_the_row():
     prepared = PreparedModel("folder", None, notes=("2 of 9 training examples cut",))
     notes = row_facts(loaded(), prepared, DATASET, "cpu")["notes"]
     assert notes == ("two dropped", "2 of 9 training examples cut", "conv1d→linear")
+    again = SimpleNamespace(**vars(loaded()) | {"notes": ("2 of 9 training examples cut",)})
+    assert row_facts(again, prepared, DATASET, "cpu")["notes"] == ("two dropped", "2 of 9 training examples cut")
 
 
 @pytest.mark.parametrize(("gpus", "place"), [((), "cuda"), ((1,), "cuda"), ((0, 1), "cuda:0+cuda:1")])
