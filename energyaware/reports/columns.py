@@ -34,8 +34,13 @@ def plain(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Such text for Markdown: it can break out of neither its line nor its cell, and is no HTML, link or image."""
+    """Such text for Markdown: it can break out of neither its line nor its cell, and is no HTML, link or image.
+
+    Where a report becomes a comment, the forge may still make a mention of `@name`: no Markdown can prevent it.
+    """
     cell = plain(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    # GitHub and GitLab make links of bare addresses too.
+    cell = re.sub(r"(?i)\bwww\.", lambda found: found[0][:-1] + "\\.", cell.replace("://", ":\\//"))
     # Neither a link nor, at the beginning, the definition of one.
     return re.sub(r"^(\s*)\[", r"\1\\[", cell.replace("](", "]\\("))
 

@@ -37,8 +37,10 @@ def test_markdown_text_stays_in_its_cell(text):
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("![seen](http://x/y.png)", "![seen]\\(http://x/y.png)"),
-        ("[a]: http://x", "\\[a]: http://x"),
+        ("![seen](http://x/y.png)", "![seen]\\(http:\\//x/y.png)"),
+        ("[a]: http://x", "\\[a]: http:\\//x"),
+        ("see https://x.example or WWW.x.example", "see https:\\//x.example or WWW\\.x.example"),
+        ("awww. C:/x", "awww. C:/x"),
         ("test_a[10]: fine (really)", "test_a[10]: fine (really)"),
     ],
 )
