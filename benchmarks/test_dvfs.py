@@ -10,11 +10,10 @@ import pytest
 
 from energyaware.config import EnergyConfig
 from energyaware.dvfs.catalogue import open_knob
-from energyaware.dvfs.knob import KnobUnavailableError
 from energyaware.dvfs.spec import Spec, choose, parse_spec, refuse_estimated_domain, setting_text
 from energyaware.dvfs.state import state_dir
 from energyaware.dvfs.sweep import Sweep, recover
-from energyaware.errors import EnergyAwareError, OptionError
+from energyaware.errors import EnergyAwareError, KnobUnavailableError, OptionError
 from energyaware.pytest_plugin import config_of
 from energyaware.pytest_plugin.fixture import ENERGY_SESSION
 from energyaware.records import Variant

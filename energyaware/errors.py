@@ -51,3 +51,35 @@ class CacheError(EnergyAwareError):
 
 class TaskError(EnergyAwareError):
     """A task that does not fit the model or the data."""
+
+
+class KnobError(EnergyAwareError):
+    """A clock or power cap that must not be changed, was not taken, or could not be put back."""
+
+
+class KnobUnavailableError(KnobError):
+    """A clock or power cap that this machine or this user cannot set: benchmarks are skipped."""
+
+
+class RevisionError(EnergyAwareError):
+    """A revision that is unknown, cannot be checked out, or whose code would not be the code that runs."""
+
+
+class ChannelClosedError(EnergyAwareError):
+    """The process at the other end is gone."""
+
+
+class MessageTooLargeError(EnergyAwareError):
+    """More than the other end would read."""
+
+
+class WorkerError(EnergyAwareError):
+    """A side's process ended before its time, or cannot measure."""
+
+
+class IsolatedError(EnergyAwareError):
+    """A benchmark failed, or its process ended, in a process of its own."""
+
+
+class ClusterError(EnergyAwareError):
+    """A cluster that cannot be reached, or on which nothing can be measured."""

@@ -1,6 +1,8 @@
 import copy
 import inspect
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,13 @@ def test_the_text_is_one_sentence_each():
 
 
 def test_every_error_is_caught_by_its_base():
-    assert len(KINDS) == 9
     with pytest.raises(EnergyAwareError):
         raise errors.MeterError("cause", "remedy")
+
+
+def test_all_errors_stand_in_one_place():
+    names = "|".join(kind.__name__ for kind in KINDS)
+    defined = re.compile(rf"^class \w+\(.*\b({names})\b.*\):", re.MULTILINE)
+    package = Path(errors.__file__).parent
+    places = {path.name for path in package.rglob("*.py") if defined.search(path.read_text(encoding="utf-8"))}
+    assert places == {"errors.py"}

@@ -38,7 +38,8 @@ import sys
 
 import pytest
 
-from energyaware.branches.channel import Channel, ChannelClosedError
+from energyaware.branches.channel import Channel
+from energyaware.errors import ChannelClosedError
 from energyaware.errors import MeterError, ModelError
 from energyaware.measure.idle import idle_power_w
 from energyaware.meters.replay import ReplayMeter

@@ -23,8 +23,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks.promises.faults import Answer, forked
-from energyaware.branches.channel import Channel, ChannelClosedError
+from energyaware.branches.channel import Channel
 from energyaware.cli import main as energyaware
+from energyaware.errors import ChannelClosedError
 
 CONFTEST = """
 import json
@@ -33,7 +34,8 @@ import random
 
 import pytest
 
-from energyaware.branches.channel import Channel, ChannelClosedError
+from energyaware.branches.channel import Channel
+from energyaware.errors import ChannelClosedError
 from energyaware.records import Domain
 
 FOLDER = os.environ["FAULT_FOLDER"]

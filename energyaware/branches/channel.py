@@ -12,21 +12,13 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from energyaware.errors import EnergyAwareError
+from energyaware.errors import ChannelClosedError, MessageTooLargeError
 
 PROTOCOL = 2
 """Raised whenever the messages change."""
 
 # Rounds and scores of a benchmark take a few megabytes; a line without an end must not fill the memory.
 _MOST_BYTES = 64 << 20
-
-
-class ChannelClosedError(EnergyAwareError):
-    """The process at the other end is gone."""
-
-
-class MessageTooLargeError(EnergyAwareError):
-    """More than the other end would read."""
 
 
 class Channel:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from energyaware.baselines import git
 from energyaware.branches.janitor import Janitor
-from energyaware.errors import EnergyAwareError
+from energyaware.errors import RevisionError
 
 PREFIX = "energyaware-compare-"
 """Of the temporary folder that holds a comparison's worktrees, and of their names."""
@@ -30,10 +30,6 @@ CONFIG_FILES = ("conftest.py", "pytest.ini", "pytest.toml")
 _LEFT_BY_RUNNING = ("__pycache__", ".benchmarks", ".pytest_cache")
 _LEFT_BY_INSTALLING = ("build", "*.egg-info")
 _TAIL_LINES = 15
-
-
-class RevisionError(EnergyAwareError):
-    """A revision that is unknown, cannot be checked out, or whose code would not be the code that runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from energyaware.branches.chance import seeded
 from energyaware.branches.checkout import (
     PREFIX,
     Checkout,
-    RevisionError,
     check_out,
     import_roots,
     only_comparison,
@@ -31,8 +30,8 @@ from energyaware.branches.coordinator import Collected, Launcher, Start, questio
 from energyaware.branches.janitor import Janitor
 from energyaware.branches.launches import Journal, Launch, Question
 from energyaware.branches.verdicts import Standing, standing
-from energyaware.branches.worker import Worker, WorkerError
-from energyaware.errors import OptionError, StoredRunError
+from energyaware.branches.worker import Worker
+from energyaware.errors import OptionError, RevisionError, StoredRunError, WorkerError
 from energyaware.measure.rounds import invalid
 from energyaware.meters.base import Meter
 from energyaware.stats.sequential import Plan, planned_looks

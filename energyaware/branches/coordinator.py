@@ -14,10 +14,10 @@ from typing import Any
 from energyaware.baselines.codec import from_json
 from energyaware.branches.chance import MOST_SEED
 from energyaware.branches.channel import PROTOCOL
-from energyaware.branches.checkout import Checkout, RevisionError
+from energyaware.branches.checkout import Checkout
 from energyaware.branches.launches import Launch, Pair, Question
-from energyaware.branches.worker import Worker, WorkerError
-from energyaware.errors import StoredRunError
+from energyaware.branches.worker import Worker
+from energyaware.errors import RevisionError, StoredRunError, WorkerError
 from energyaware.records import Benchmark
 
 Start = Callable[[str, int], Worker]

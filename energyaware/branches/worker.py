@@ -13,16 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from energyaware.branches.chance import at_fixed_addresses
-from energyaware.branches.channel import Channel, ChannelClosedError
+from energyaware.branches.channel import Channel
 from energyaware.branches.checkout import Checkout, tail
 from energyaware.branches.janitor import Janitor
-from energyaware.errors import EnergyAwareError
+from energyaware.errors import ChannelClosedError, WorkerError
 
 _END_S = 30.0
-
-
-class WorkerError(EnergyAwareError):
-    """A side's process ended before its time, or cannot measure."""
 
 
 class Worker:

@@ -18,11 +18,11 @@ from typing import Any
 from tabulate import tabulate
 
 from energyaware.dvfs.catalogue import open_knob
-from energyaware.dvfs.knob import KnobError, Offer
+from energyaware.dvfs.knob import Offer
 from energyaware.dvfs.spec import UNITS
 from energyaware.dvfs.state import state_dir
 from energyaware.dvfs.sweep import leftover, recover
-from energyaware.errors import CacheError, EnergyAwareError, OptionError
+from energyaware.errors import CacheError, EnergyAwareError, KnobError, OptionError
 from energyaware.measure.idle import idle_power_w
 from energyaware.measure.machine import describe
 from energyaware.measure.rounds import MIN_WINDOW_S, RESOLUTIONS_PER_WINDOW

@@ -9,10 +9,11 @@ from energyaware.dvfs.cpu_frequency import CpuFrequency
 from energyaware.dvfs.gpu import Gpu, gpu_of, open_gpu
 from energyaware.dvfs.gpu_clock import GpuClock
 from energyaware.dvfs.gpu_power import GpuPower
-from energyaware.dvfs.knob import Knob, KnobError
+from energyaware.dvfs.knob import Knob
 from energyaware.dvfs.package_power import PackagePower
 from energyaware.dvfs.state import Prior
 from energyaware.dvfs.sysfs import Sysfs
+from energyaware.errors import KnobError
 
 _CPU: dict[str, Callable[[Sysfs], Knob]] = {"cpu": CpuFrequency, "package": PackagePower}
 _GPU: dict[str, Callable[[Gpu], Knob]] = {"gpu-clock": GpuClock, "gpu-power": GpuPower}

@@ -14,8 +14,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError, Offer, State
+from energyaware.dvfs.knob import Offer, State
 from energyaware.dvfs.sysfs import Sysfs, require_writable, write_checked
+from energyaware.errors import KnobError, KnobUnavailableError
 
 # Evenly spaced settings are whole multiples of the usual bus clock.
 GRID_MHZ = 100.0

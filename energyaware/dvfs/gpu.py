@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError
+from energyaware.errors import KnobError, KnobUnavailableError
 
 # The work of others that NVML hides from a container still shows in the utilisation.
 _BUSY_PERCENT = 5

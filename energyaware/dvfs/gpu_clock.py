@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 
 from energyaware.dvfs.gpu import Gpu
-from energyaware.dvfs.knob import KnobError, Offer, State
+from energyaware.dvfs.knob import Offer, State
+from energyaware.errors import KnobError
 
 GRID_MHZ = 15.0
 SETTLE_S = 0.5

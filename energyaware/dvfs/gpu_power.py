@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from energyaware.dvfs.gpu import Gpu
-from energyaware.dvfs.knob import KnobError, Offer, State
+from energyaware.dvfs.knob import Offer, State
+from energyaware.errors import KnobError
 
 GRID_W = 5.0
 SETTLE_S = 1.0

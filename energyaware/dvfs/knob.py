@@ -6,18 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from energyaware.errors import EnergyAwareError
-
 State = Mapping[str, int]
 """What is set: the knob's own keys (a file, a GPU's UUID) to a number in the driver's unit."""
-
-
-class KnobError(EnergyAwareError):
-    """A clock or power cap that must not be changed, was not taken, or could not be put back."""
-
-
-class KnobUnavailableError(KnobError):
-    """A clock or power cap that this machine or this user cannot set: benchmarks are skipped."""
 
 
 @dataclass(frozen=True, slots=True)

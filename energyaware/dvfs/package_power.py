@@ -13,8 +13,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError, Offer, State
+from energyaware.dvfs.knob import Offer, State
 from energyaware.dvfs.sysfs import Sysfs, require_writable, write_checked
+from energyaware.errors import KnobError, KnobUnavailableError
 
 GRID_W = 1.0
 GRID_LOWEST_SHARE = 0.4

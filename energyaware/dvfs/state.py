@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from energyaware.dvfs.knob import KnobError
 from energyaware.dvfs.spec import UNITS
+from energyaware.errors import KnobError
 
 STATE_VARIABLE = "ENERGYAWARE_STATE"
 SCHEMA = 1

@@ -22,8 +22,9 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from energyaware.dvfs.catalogue import knob_of
-from energyaware.dvfs.knob import Knob, KnobError, State
+from energyaware.dvfs.knob import Knob, State
 from energyaware.dvfs.state import STATE_VARIABLE, Prior, boot_id, load, lock_file, remove, save, state_file
+from energyaware.errors import KnobError
 
 _ENDING = ("SIGTERM", "SIGHUP")
 _DISTURBING = ("SIGINT", *_ENDING)

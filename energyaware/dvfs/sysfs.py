@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError
+from energyaware.errors import KnobError, KnobUnavailableError
 
 _MOST_BYTES = 65_536
 

@@ -11,9 +11,9 @@ import pytest
 
 from energyaware.baselines.codec import to_json
 from energyaware.baselines.journal import Finished, Spent
-from energyaware.branches.channel import Channel, ChannelClosedError, MessageTooLargeError
+from energyaware.branches.channel import Channel
 from energyaware.config import EnergyConfig, TestSettings, gpus_of
-from energyaware.errors import EnergyAwareError
+from energyaware.errors import ChannelClosedError, EnergyAwareError, MessageTooLargeError
 from energyaware.measure.candle import Candle
 from energyaware.measure.contention import Observer
 from energyaware.measure.machine import describe

@@ -14,8 +14,9 @@ import pytest
 from energyaware.baselines.codec import from_json
 from energyaware.baselines.journal import Finished, Spent
 from energyaware.branches.janitor import Janitor
+from energyaware.errors import IsolatedError
 from energyaware.pytest_plugin.facts import properties
-from energyaware.pytest_plugin.processes import IsolatedError, Order, ask, is_safe, starting
+from energyaware.pytest_plugin.processes import Order, ask, is_safe, starting
 from energyaware.pytest_plugin.session import EnergySession
 
 

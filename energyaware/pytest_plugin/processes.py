@@ -14,20 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from energyaware.branches.channel import Channel, ChannelClosedError
+from energyaware.branches.channel import Channel
 from energyaware.branches.checkout import tail
 from energyaware.branches.janitor import Janitor
 from energyaware.dvfs.state import state_dir
 from energyaware.dvfs.sweep import recover
-from energyaware.errors import EnergyAwareError
+from energyaware.errors import ChannelClosedError, EnergyAwareError, IsolatedError
 
 # How long a process may take to end after it has handed over its benchmark.
 _END_S = 30.0
 _CRASH_LINES = 20
-
-
-class IsolatedError(EnergyAwareError):
-    """A benchmark failed, or its process ended, in a process of its own."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import pytest
 
 from energyaware.baselines.codec import to_json
 from energyaware.branches.chance import first_blocks, seed_of_process
-from energyaware.branches.channel import PROTOCOL, Channel, ChannelClosedError
+from energyaware.branches.channel import PROTOCOL, Channel
 from energyaware.config import EnergyConfig, TestSettings, gpus_of
-from energyaware.errors import EnergyAwareError, OptionError
+from energyaware.errors import ChannelClosedError, EnergyAwareError, OptionError
 from energyaware.measure.candle import Candle
 from energyaware.measure.contention import Observer
 from energyaware.measure.cores import move_to_core

@@ -3,7 +3,8 @@ import socket
 
 import pytest
 
-from energyaware.branches.channel import Channel, ChannelClosedError, MessageTooLargeError
+from energyaware.branches.channel import Channel
+from energyaware.errors import ChannelClosedError, MessageTooLargeError
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from energyaware.branches.checkout import (
     PREFIX,
     Checkout,
-    RevisionError,
     check_out,
     only_comparison,
     overlay,
@@ -21,6 +20,7 @@ from energyaware.branches.checkout import (
     working_tree,
 )
 from energyaware.branches.janitor import Janitor
+from energyaware.errors import RevisionError
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,11 @@ import pytest
 
 from energyaware.branches.chance import seeded
 from energyaware.branches.channel import PROTOCOL
-from energyaware.branches.checkout import Checkout, RevisionError
+from energyaware.branches.checkout import Checkout
 from energyaware.branches.coordinator import SIDES, Collected, Launcher, question_of, require_own_code
 from energyaware.branches.janitor import Janitor
-from energyaware.branches.worker import Worker, WorkerError
+from energyaware.branches.worker import Worker
+from energyaware.errors import RevisionError, WorkerError
 
 STAMPED = """
 import os, time

@@ -8,9 +8,9 @@ import pytest
 
 from energyaware.cli import doctor, main
 from energyaware.cli.doctor import Auto, as_json, as_text, diagnose, meaning
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError, Offer
+from energyaware.dvfs.knob import Offer
 from energyaware.dvfs.state import Prior, load, save, state_file
-from energyaware.errors import MeterError
+from energyaware.errors import KnobError, KnobUnavailableError, MeterError
 from energyaware.meters.carbon import CarbonIntensity
 from energyaware.meters.cpu_time import CorePower
 from energyaware.meters.selection import MeterReport

@@ -3,9 +3,9 @@ import pytest
 from energyaware.dvfs import catalogue
 from energyaware.dvfs.catalogue import knob_of, open_knob
 from energyaware.dvfs.gpu import gpu_of, open_gpu
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError
 from energyaware.dvfs.spec import UNITS
 from energyaware.dvfs.state import Prior
+from energyaware.errors import KnobError, KnobUnavailableError
 
 
 @pytest.fixture

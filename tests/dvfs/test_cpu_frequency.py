@@ -1,8 +1,8 @@
 import pytest
 
 from energyaware.dvfs.cpu_frequency import CpuFrequency
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError
 from energyaware.dvfs.sysfs import Sysfs
+from energyaware.errors import KnobError, KnobUnavailableError
 
 ACPI = {"low": 1_000_000, "high": 2_600_000, "now": (1_000_000, 2_600_000), "driver": "acpi-cpufreq"}
 ACPI["table"] = (1_000_000, 1_333_000, 2_000_000, 2_600_000)

@@ -4,7 +4,7 @@ import types
 import pytest
 
 from energyaware.dvfs.gpu import Gpu, find_gpus, gpu_of, open_gpu
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError
+from energyaware.errors import KnobError, KnobUnavailableError
 
 
 def test_an_idle_gpu_of_ones_own_may_be_set(gpu, device):

@@ -1,7 +1,7 @@
 import pytest
 
 from energyaware.dvfs.gpu_clock import GpuClock
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError
+from energyaware.errors import KnobError, KnobUnavailableError
 
 
 def test_the_clock_is_locked_and_unlocked(gpu, device, found):

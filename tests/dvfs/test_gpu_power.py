@@ -1,7 +1,7 @@
 import pytest
 
 from energyaware.dvfs.gpu_power import GpuPower
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError
+from energyaware.errors import KnobError, KnobUnavailableError
 
 
 def test_the_limit_is_set_and_comes_back_to_what_it_was_not_to_the_maximum(gpu, device):

@@ -1,7 +1,7 @@
 import pytest
 
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError
 from energyaware.dvfs.package_power import PackagePower
+from energyaware.errors import KnobError, KnobUnavailableError
 
 LONG, SHORT = "constraint_0_power_limit_uw", "constraint_1_power_limit_uw"
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energyaware.dvfs import state
-from energyaware.dvfs.knob import KnobError
 from energyaware.dvfs.state import Prior, boot_id, load, lock_file, remove, save, state_dir, state_file
+from energyaware.errors import KnobError
 
 PRIOR = Prior("cpu", {"policy0/scaling_max_freq": 3_100_000}, "b-1", 42)
 GOOD = {"schema": 1, "knob": "cpu", "values": {"a": 1}, "boot_id": "b", "pid": 42}

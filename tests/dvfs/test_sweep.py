@@ -8,10 +8,10 @@ import pytest
 
 from energyaware.dvfs.catalogue import knob_of
 from energyaware.dvfs.cpu_frequency import CpuFrequency
-from energyaware.dvfs.knob import KnobError, KnobUnavailableError
 from energyaware.dvfs.state import Prior, load, save, state_file
 from energyaware.dvfs.sweep import Sweep, leftover, locked, recover, undisturbed
 from energyaware.dvfs.sysfs import Sysfs
+from energyaware.errors import KnobError, KnobUnavailableError
 
 PRIOR = {"policy0/scaling_max_freq": 3100}
 

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from energyaware.baselines.codec import from_json
-from energyaware.branches.channel import PROTOCOL, Channel, ChannelClosedError
+from energyaware.branches.channel import PROTOCOL, Channel
+from energyaware.errors import ChannelClosedError
 from energyaware.records import Benchmark
 
 TWO = """

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from energyaware.errors import EnergyAwareError
 from energyaware.pytest_plugin.engines.node import Task
 
 METER = "energyaware_meter"
 """The resource of which a node that measures has 1, so that it measures one benchmark at a time."""
-
-
-class ClusterError(EnergyAwareError):
-    """A cluster that cannot be reached, or on which nothing can be measured."""
 
 
 @dataclass(frozen=True)

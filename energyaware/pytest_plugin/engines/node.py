@@ -13,8 +13,8 @@ from energyaware import __version__
 from energyaware.branches.janitor import Janitor
 from energyaware.dvfs.state import state_dir
 from energyaware.dvfs.sweep import recover
-from energyaware.errors import EnergyAwareError
-from energyaware.pytest_plugin.processes import IsolatedError, Order, ask, starting
+from energyaware.errors import EnergyAwareError, IsolatedError
+from energyaware.pytest_plugin.processes import Order, ask, starting
 
 # What a node takes from where pytest was started. Ray sets the first where nobody has, and a row would have one thread.
 FORWARDED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTEST_ADDOPTS")

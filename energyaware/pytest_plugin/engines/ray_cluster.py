@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from energyaware.baselines.codec import from_json, to_json
-from energyaware.pytest_plugin.engines.cluster import METER, ClusterError, Ended, Node
+from energyaware.errors import ClusterError
+from energyaware.pytest_plugin.engines.cluster import METER, Ended, Node
 from energyaware.pytest_plugin.engines.node import Task, carry_out
 
 # Beside what Ray leaves out itself (.git, .venv, what git ignores): what a run writes changes with every run.

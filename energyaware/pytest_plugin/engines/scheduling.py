@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from energyaware import __version__
-from energyaware.errors import EnergyAwareError
-from energyaware.pytest_plugin.engines.cluster import METER, Cluster, ClusterError, Ended, Node
+from energyaware.errors import ClusterError, EnergyAwareError, IsolatedError
+from energyaware.pytest_plugin.engines.cluster import METER, Cluster, Ended, Node
 from energyaware.pytest_plugin.engines.node import FORWARDED, Task
 from energyaware.pytest_plugin.engines.session import ClusterSession
 from energyaware.pytest_plugin.isolation import deliver, measured_elsewhere, read
-from energyaware.pytest_plugin.processes import IsolatedError, is_safe
+from energyaware.pytest_plugin.processes import is_safe
 from energyaware.reports.columns import plain
 
 RETRIES = 3
