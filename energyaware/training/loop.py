@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -124,8 +125,31 @@ def native_bf16(device: torch.device) -> bool:
     return bool(found.get("amx_bf16") or found.get("avx512_bf16") or found.get("bf16"))
 
 
+# Where attention takes products of queries and keys as they are, how the maps to queries are called, and what tells the
+# width of a head. Everywhere else products are divided by the root of that width.
+_UNSCALED: Mapping[str, tuple[str, Callable[[Any], int]]] = MappingProxyType(
+    {
+        "gpt_neo": (".q_proj.weight", lambda config: config.hidden_size // config.num_heads),
+        "t5": (".q.weight", lambda config: config.d_kv),
+    }
+)
+
+
+def unscaled_queries(model: Any) -> tuple[frozenset[int], float]:
+    """The maps to queries of attention that does not scale, by `id`, and the factor of their learning rate.
+
+    A step of such a map moves the attention √width times as far as a step of any other map moves anything, so that at
+    rates at which the rest learns attention forgets. Divided by that root, it moves as far as where attention scales.
+    """
+    if model.config.model_type not in _UNSCALED:
+        return frozenset(), 1.0
+    ending, width = _UNSCALED[model.config.model_type]
+    found = frozenset(id(parameter) for name, parameter in model.named_parameters() if name.endswith(ending))
+    return found, width(model.config) ** -0.5
+
+
 def make_optimizers(model: Any, settings: TrainSettings) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, Adam for the rest."""
+    """Muon for the matrices inside the blocks, at smaller rates for `unscaled_queries`; Adam for the rest."""
     conv1d = {
         id(module.weight) for module in model.modules() if type(module).__name__ == "Conv1D"
     }  # stored [in, out], unlike nn.Linear
@@ -133,15 +157,18 @@ def make_optimizers(model: Any, settings: TrainSettings) -> list[torch.optim.Opt
     head = model.get_output_embeddings()
     if head is not None:  # an embedding too, where it is not tied to the input's
         embeddings.add(id(head.weight))
-    groups: dict[str, list[torch.nn.Parameter]] = {"linear": [], "conv1d": [], "rest": []}
+    queries, factor = unscaled_queries(model)
+    groups: dict[str, list[torch.nn.Parameter]] = {"linear": [], "queries": [], "conv1d": [], "rest": []}
     for parameter in model.parameters():
         if not parameter.requires_grad:
             continue
         matrix = parameter.ndim == 2 and id(parameter) not in embeddings
-        groups["conv1d" if id(parameter) in conv1d else "linear" if matrix else "rest"].append(parameter)
+        linear = "queries" if id(parameter) in queries else "linear"
+        groups["conv1d" if id(parameter) in conv1d else linear if matrix else "rest"].append(parameter)
     dtype = torch.bfloat16 if native_bf16(next(model.parameters()).device) else torch.float32
     matrices = [
         {"params": groups["linear"], "transposed": False},
+        {"params": groups["queries"], "transposed": False, "lr": factor * settings.matrix_lr},
         {"params": groups["conv1d"], "transposed": True},
     ]
     return [

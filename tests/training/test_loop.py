@@ -10,6 +10,8 @@ from transformers import (
     GPT2LMHeadModel,
     GPTJConfig,
     GPTJForCausalLM,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     T5Config,
@@ -18,7 +20,7 @@ from transformers import (
 
 from energyaware.errors import ModelError
 from energyaware.training.checkpoint import FILE
-from energyaware.training.loop import make_optimizers, native_bf16, rate_factor, train
+from energyaware.training.loop import make_optimizers, native_bf16, rate_factor, train, unscaled_queries
 from energyaware.training.settings import EncodedExample, TrainSettings
 
 # The answer (5 + last word) follows from the prompt; 3 ends the text.
@@ -65,6 +67,14 @@ def t5():
         decoder_start_token_id=0,
     )
     return T5ForConditionalGeneration(config)
+
+
+def gpt_neo():
+    config = GPTNeoConfig(
+        vocab_size=32, max_position_embeddings=16, hidden_size=32, num_layers=2, num_heads=2,
+        attention_types=[[["global", "local"], 1]],
+    )  # fmt: skip
+    return GPTNeoForCausalLM(config)
 
 
 def untied_gpt_j():
@@ -158,7 +168,7 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
         train(model, EXAMPLES, SETTINGS, tmp_path)
 
 
-@pytest.mark.parametrize("make", [gpt2, mistral, t5, untied_gpt_j])
+@pytest.mark.parametrize("make", [gpt2, mistral, t5, untied_gpt_j, gpt_neo])
 def test_every_parameter_has_one_optimizer_and_embeddings_are_adams(make):
     model = make()
     muon, adam = make_optimizers(model, SETTINGS)
@@ -169,6 +179,31 @@ def test_every_parameter_has_one_optimizer_and_embeddings_are_adams(make):
     assert id(model.get_input_embeddings().weight) in in_adam
     assert id(model.get_output_embeddings().weight) in in_adam
     assert all(p.ndim == 2 for group in muon.param_groups for p in group["params"])
+
+
+@pytest.mark.parametrize(
+    ("make", "queries", "factor"),
+    [(gpt2, 0, 1), (mistral, 0, 1), (untied_gpt_j, 0, 1), (gpt_neo, 2, 16**-0.5), (t5, 3, 16**-0.5)],
+)
+def test_queries_of_attention_that_does_not_scale_learn_slowly(make, queries, factor):
+    model = make()
+    found, rate = unscaled_queries(model)
+    assert (len(found), rate) == (queries, pytest.approx(factor))
+    muon, _ = make_optimizers(model, SETTINGS)
+    rates = {id(p): group["lr"] for group in muon.param_groups for p in group["params"]}
+    assert {key for key, lr in rates.items() if lr != SETTINGS.matrix_lr} == found
+    assert {rates[key] for key in found} <= {rate * SETTINGS.matrix_lr}
+
+
+def test_products_of_queries_and_keys_are_taken_as_they_are_where_queries_learn_slowly():
+    """As transformers computes them: with queries twice as large, attention is that of products twice as large."""
+    from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoSelfAttention
+
+    attention = GPTNeoSelfAttention(gpt_neo().config, "global", 0).eval()
+    query, key, value = torch.randn(3, 1, 2, 5, 16).unbind(0)
+    _, weights = attention._attn(query, key, value)
+    products = (query @ key.transpose(-1, -2)).masked_fill(~torch.tril(torch.ones(5, 5, dtype=torch.bool)), -torch.inf)
+    assert torch.allclose(weights, products.softmax(-1), atol=1e-6)
 
 
 def test_rates_rise_stay_and_fall():
