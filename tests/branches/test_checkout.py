@@ -284,13 +284,13 @@ with Janitor() as janitor:
     _run(["/bin/sh", "-c", "sleep 1000 & echo $! > pid.part; mv pid.part pid; wait"], Path.cwd(), janitor)
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as coordinator:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 100
         while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         child = int((tmp_path / "pid").read_text())
         assert not gone(child)
         coordinator.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while not gone(child) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert gone(child)

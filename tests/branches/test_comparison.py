@@ -209,7 +209,7 @@ def gone(pid: int) -> bool:
 def resumed(repository, *arguments: str, finished: int = 1) -> None:
     """`--resume` goes on behind the launches that were finished, to the same verdict, with one launch more."""
     with repository.start(f"--launches={finished + 1}", "--rounds=2", *arguments, "--resume") as process:
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert f"launch {finished}:" not in err
     assert f"launch {finished + 1}:" in err
@@ -226,7 +226,7 @@ def test_a_killed_worker_keeps_finished_launches(repository, trap, side):
     with repository.start(base, "--launches=2", "--rounds=2") as process:
         begun(process, 2)
         trap.write_text("die")
-        _, err = process.communicate(timeout=100)
+        _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     name = base if side == "base" else "working tree with changes"
     assert f"pytest on {name} was killed by signal 9 (was memory short?) at benchmarks/test_suite.py::test_a" in err
@@ -244,13 +244,14 @@ def test_a_killed_coordinator_leaves_no_process_and_no_worktree(repository, trap
         begun(process, 2)
         trap.write_text("hang")
         pids = trap.with_suffix(".pids")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 100
         while not pids.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         started = [*map(int, pids.read_text().split()), *(item.pid for item in psutil.Process(process.pid).children())]
         assert len(left_over(repository)) == 2
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=300)
+    deadline = time.monotonic() + 100
     while not all(map(gone, started)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert all(map(gone, started))

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -141,6 +142,21 @@ def run_time_ns(pid: int) -> int:
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
+def wait_until_asleep(pid: int) -> None:
+    """Until all threads of a process sleep, and have run for no longer at a second look."""
+    deadline, before_ns = time.monotonic() + 60, -1
+    while time.monotonic() < deadline:
+        now_ns = run_time_ns(pid)
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        if {stat.rpartition(")")[2].split()[0] for stat in stats} != {"S"}:
+            now_ns = -1
+        elif now_ns == before_ns:
+            return
+        before_ns = now_ns
+        time.sleep(0.05)
+    raise AssertionError("it never sleeps")
+
+
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel keeps no scheduler statistics")
 def test_an_idle_worker_burns_no_cpu(start):
     with start("base") as idle, start("head") as busy:
@@ -150,7 +166,7 @@ def test_an_idle_worker_burns_no_cpu(start):
             worker.ask("calls", "ready", calls=calls)
         idle.ask("round", "round", core=0.0)
         idle_pid, busy_pid = idle._process.pid, busy._process.pid
-        busy.ask("round", "round", core=0.0)  # by now the other one sleeps
+        wait_until_asleep(idle_pid)
         before = run_time_ns(idle_pid), run_time_ns(busy_pid)
         for _ in range(5):
             busy.ask("round", "round", core=0.0)
@@ -170,16 +186,20 @@ WRONG = {
     "energy(int); energy.record(nonsense=1)": "energy.record does not know 'nonsense'",
 }
 
-# Beside those that go wrong in the head: one that fails in the base, and one that the base is faster at.
+# Beside those that go wrong in the head: one that fails in the base, and one that either side is faster at.
 MIXED = """
-import time, mypkg
+import mypkg, pytest
+from energyaware.measure import rounds
 
 def test_base_fails(energy):
     assert mypkg.JOULES > 1
     energy.pedantic(mypkg.work)
 
-def test_calls(energy):
-    energy(time.sleep, {seconds})
+@pytest.mark.parametrize("faster", ["base", "head"])
+def test_calls(energy, monkeypatch, faster):
+    found = 7 if faster == {side!r} else 3
+    monkeypatch.setattr(rounds, "calls_per_window", lambda call, window_s: (found, window_s / found))
+    energy(int)
 """
 
 
@@ -188,10 +208,10 @@ def mixed(shared_repository, tmp_path_factory):
     """The pairs of one launch of benchmarks of all kinds, by the tests' names."""
     place = tmp_path_factory.mktemp("mixed")
     found = copies(shared_repository, place)
-    for side, seconds in (("base", 0.003), ("head", 0.02)):
+    for side in SIDES:
         bodies = [body if side == "head" else "energy(int)" for body in WRONG]
         wrong = "\n".join(f"def test_{index}(energy):\n    {body}" for index, body in enumerate(bodies))
-        suite = wrong + MIXED.format(seconds=seconds)
+        suite = wrong + MIXED.format(side=side)
         (found[side].root / "benchmarks" / "test_suite.py").write_text(suite)
     with starting(found, shared_repository.environment, place) as start:
         launch, _ = launcher_of(found, start).launch(lambda collected: collected["head"].ids)
@@ -199,7 +219,7 @@ def mixed(shared_repository, tmp_path_factory):
 
 
 def test_what_goes_wrong_in_a_test_is_told_and_the_next_one_runs(mixed):
-    *wrong, _, last = mixed.values()
+    *wrong, _, _, last = mixed.values()
     assert [pair.head_error for pair in wrong] == list(WRONG.values())
     assert {(pair.base_error, pair.base, pair.head) for pair in wrong} == {("", None, None)}
     assert last.base is not None
@@ -212,10 +232,11 @@ def test_a_test_that_fails_on_one_side_is_not_run_on_the_other(mixed):
     assert pair.base_error.startswith("AssertionError")
 
 
-def test_calls_of_both_sides_are_the_larger_number(mixed):
+@pytest.mark.parametrize("faster", SIDES)
+def test_calls_of_both_sides_are_the_larger_number(mixed, faster):
     """A side that is faster does not get shorter windows."""
-    pair = mixed["test_calls"]
-    assert pair.base.rounds[0].calls == pair.head.rounds[0].calls > 3
+    pair = mixed[f"test_calls[{faster}]"]
+    assert {entry.calls for entry in (*pair.base.rounds, *pair.head.rounds)} == {7}
 
 
 def test_a_session_that_stops_early_shows_what_it_printed(launcher, sides):

@@ -34,7 +34,7 @@ with Janitor() as janitor:
 """
 
 
-def until(condition, seconds=20.0):
+def until(condition, seconds=60.0):
     """Wait for another process; False where it does not happen."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
@@ -74,7 +74,7 @@ def test_leaving_the_block_kills_and_removes(folder, group):
         janitor.kill_at_end(leader.pid)
         janitor.remove_at_end(folder)
         janitor.remove_at_end(folder / "is gone by then")
-    assert leader.wait(10) == -signal.SIGKILL
+    assert leader.wait(60) == -signal.SIGKILL
     assert until(lambda: gone(child))
     assert not folder.exists()
 
@@ -96,8 +96,8 @@ def test_the_coordinators_death_is_enough(folder, group, number):
         assert coordinator.stdout.readline() == "ready\n"
         (janitor,) = psutil.Process(coordinator.pid).children()
         coordinator.send_signal(number)
-        coordinator.wait(10)
-    assert leader.wait(10) == -signal.SIGKILL
+        coordinator.wait(60)
+    assert leader.wait(60) == -signal.SIGKILL
     assert until(lambda: gone(child) and gone(janitor.pid))
     assert not folder.exists()
 

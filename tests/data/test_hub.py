@@ -180,7 +180,7 @@ def test_offline_and_not_cached_says_so_within_seconds(datasets, monkeypatch, tm
     start_s = time.monotonic()
     with pytest.raises(DataError, match="the hub cannot be reached for the dataset owner/never-there"):
         hub_tables(HubId("owner/never-there"))
-    assert time.monotonic() - start_s < 10
+    assert time.monotonic() - start_s < 60
 
 
 def test_what_is_missing_or_too_old_is_said(datasets, monkeypatch):

@@ -95,7 +95,7 @@ class Runner:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,
         )
 
     def commit(self, files: dict[str, str]) -> None:

@@ -21,8 +21,10 @@ LABELS = ("fiber", "power")
 @pytest.fixture
 def model(tmp_path):
     """A GPT-2 with random weights, saved as anybody's model would be."""
+    import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
+    torch.manual_seed(0)
     folder = tmp_path / "small"
     tokenizer = train_tokenizer(["link down at site alder cause: fiber", "no mains at site birch cause: power"], LABELS)
     config = GPT2Config(vocab_size=len(tokenizer), n_positions=64, n_embd=64, n_layer=2, n_head=4)

@@ -50,7 +50,7 @@ def test_it_can_be_followed_to_the_letter(tmp_path, environment):
             (folder / label).write_text(text)
         elif label != "install":
             done = subprocess.run(
-                ["bash", "-e", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+                ["bash", "-e", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
             )
             assert (done.returncode == 1) == (label == "fails"), done.stdout + done.stderr
             said.append(done.stdout)

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -293,7 +292,7 @@ def sweeper(cpufreq_tree):
 def test_a_signal_ends_the_process_as_ever_and_all_is_put_back(sweeper, number):
     process, root, prior = sweeper
     process.send_signal(number)
-    assert process.wait(20) == -number
+    assert process.wait(60) == -number
     assert limits(root) == prior
     assert leftover(root / "state") is None
 
@@ -301,7 +300,7 @@ def test_a_signal_ends_the_process_as_ever_and_all_is_put_back(sweeper, number):
 def test_after_kill_9_the_note_puts_back_what_was_there_before(sweeper):
     process, root, prior = sweeper
     process.kill()
-    assert process.wait(20) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
     assert set(limits(root).values()) == {1_500_000}
     assert leftover(root / "state").pid == process.pid
     said = recover(root / "state", lambda note: knob_of(note, root), "b-1")
@@ -314,7 +313,7 @@ def test_after_kill_9_the_note_puts_back_what_was_there_before(sweeper):
 def test_after_kill_9_the_next_sweep_starts_from_what_was_there_before(sweeper):
     process, root, prior = sweeper
     process.kill()
-    process.wait(20)
+    process.wait(60)
     with Sweep(
         CpuFrequency(Sysfs(root)), root / "state", lambda note: knob_of(note, root), "b-1", lambda _: None
     ) as next_:
@@ -353,12 +352,10 @@ def test_a_forked_child_that_is_ended_puts_nothing_back(cpufreq_tree):
 
 def test_a_killed_parent_leaves_no_lock_to_its_forked_children(cpufreq_tree):
     root = cpufreq_tree()
-    end = "import os; os.fork() or time.sleep(30); os.kill(os.getpid(), signal.SIGKILL)"
-    started_s = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", SWEEPER.format(end=end), str(root)], stdout=subprocess.DEVNULL, check=False
-    )
-    assert done.returncode == -signal.SIGKILL
-    assert time.monotonic() - started_s < 25
-    recover(root / "state", lambda note: knob_of(note, root), "b-1")
-    assert limits(root)["policy0/scaling_max_freq"] == 3_100_000
+    end = "import os; os.fork() or sys.stdin.read(); os.kill(os.getpid(), signal.SIGKILL)"
+    command = [sys.executable, "-c", SWEEPER.format(end=end), str(root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as parent:
+        assert parent.wait(60) == -signal.SIGKILL
+        # The child lives until this block closes what it reads.
+        recover(root / "state", lambda note: knob_of(note, root), "b-1")
+        assert limits(root)["policy0/scaling_max_freq"] == 3_100_000

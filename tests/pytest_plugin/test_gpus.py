@@ -3,13 +3,24 @@
 import pytest
 
 METER = """
-import time
 import pytest
 from energyaware.meters.base import Combined
 from energyaware.meters.replay import ReplayMeter
 from energyaware.meters.zeus import Devices, ZeusMeter
 
 POWER_W = (300.0, 200.0, 100.0)
+
+class Clock:
+    # In place of the module time: every look for a counter's next step, which begins and ends a window, takes 1 ms.
+    now_s = 0.0
+
+    def perf_counter(self):
+        return self.now_s
+
+    def sleep(self, seconds):
+        self.now_s += 0.001
+
+CLOCK = Clock()
 
 class Nvml:
     # Three GPUs of constant power, as Zeus shows them; some of them may lack a counter.
@@ -25,10 +36,11 @@ class Nvml:
         return index in self.counting
 
     def get_total_energy_consumption(self, index):
-        return time.perf_counter() * POWER_W[index] * 1000
+        return CLOCK.now_s * POWER_W[index] * 1000
 
 def meter(*counting):
-    gpus = ZeusMeter(find=lambda environ: Devices(Nvml(counting), None), sync=lambda indices: None, environ={})
+    devices = Devices(Nvml(counting), None)
+    gpus = ZeusMeter(find=lambda environ: devices, sync=lambda indices: None, clock=CLOCK, environ={})
     return Combined([gpus, ReplayMeter([{"cpu": 1.0}])])
 
 def pytest_energy_meters(config):
@@ -75,8 +87,8 @@ def test_joules_are_summed_over_exactly_the_gpus_in_use(machine, stored):
         for item in row["rounds"]:
             reading = item["reading"]
             for index in gpus:
-                watts = reading["energy_j"][f"gpu{index}"] / reading["duration_s"]
-                assert watts == pytest.approx((300.0, 200.0, 100.0)[index], rel=0.2)
+                # From the window's beginning to the next step: 1 ms.
+                assert reading["energy_j"][f"gpu{index}"] == pytest.approx((0.3, 0.2, 0.1)[index])
     assert set(stored()["energyaware"]["meters"]) == {"cpu", "gpu0", "gpu1", "gpu2"}
 
 

@@ -1,20 +1,24 @@
 import pytest
 
+from energyaware.measure import idle, rounds
+from energyaware.measure.candle import Candle
+from energyaware.pytest_plugin import candles
+
 COUNTER = """
-import time
 import pytest
+from energyaware.measure import rounds
 from energyaware.records import Domain
 
 WATTS, PER_CALL_J = 50.0, 0.25
+CLOCK = rounds.time  # the test's
 
 class Counter:
     '''A counter that shows 50 W of idle power, and 0.25 J for each call of the test's function.'''
     name, nests = "counter", True
     domains = {"gpu0": Domain("counter", "measured", 1e-6, "fake")}
-    calls = 0
 
     def read(self):
-        return WATTS * time.perf_counter() + PER_CALL_J * Counter.calls
+        return WATTS * CLOCK.perf_counter() + PER_CALL_J * CLOCK.calls
 
     def start(self):
         return self.read()
@@ -34,17 +38,34 @@ def pytest_benchmark_generate_machine_info(config):
 
 @pytest.fixture
 def call():
-    def count():
-        Counter.calls += 1
-    return count
+    return CLOCK.call
 """
+
+
+class Clock:
+    """Stands for the module `time`: only sleeping and calls move it, so that every number is exact."""
+
+    def __init__(self):
+        self.now_s, self.calls = 0.0, 0
+
+    def perf_counter(self):
+        return self.now_s
+
+    def sleep(self, seconds):
+        self.now_s += seconds
+
+    def call(self):
+        self.now_s += 0.001
+        self.calls += 1
 
 
 @pytest.fixture
 def counted(suite, libraries, monkeypatch):
-    from energyaware.measure import idle
-
-    monkeypatch.setattr(idle.idle_power_w, "__defaults__", (0.05, idle.time.sleep))
+    clock = Clock()
+    for module in (idle, rounds):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(idle.idle_power_w, "__defaults__", (2.0, clock.sleep))
+    monkeypatch.setattr(candles, "INTERPRETER", Candle("interpreter", 1, clock.call))
     suite.makeconftest(COUNTER)
     suite.makepyfile(
         test_suite="""
@@ -64,17 +85,17 @@ def counted(suite, libraries, monkeypatch):
 def test_idle_power_is_shown(counted):
     result = counted()
     result.assert_outcomes(passed=1)
-    result.stdout.re_match_lines([r".*idle power: gpu0 50\.\d W"])
+    result.stdout.re_match_lines([r".*idle power: gpu0 50\.0 W"])
 
 
 def test_net_joules_are_above_idle(counted, stored):
     result = counted("--energy-net")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["test_mine*25? mJ *", "*above idle*--energy-net*"])
+    result.stdout.fnmatch_lines(["test_mine*250 mJ *", "*above idle*--energy-net*"])
     record = stored()["benchmarks"][0]["energy"]
-    assert record["idle_w"]["gpu0"] == pytest.approx(50, rel=0.05)
+    assert record["idle_w"]["gpu0"] == pytest.approx(50)
     # What is stored is whole.
-    assert all(entry["reading"]["energy_j"]["gpu0"] > 0.25 for entry in record["rounds"])
+    assert [entry["reading"]["energy_j"]["gpu0"] for entry in record["rounds"]] == pytest.approx([0.3] * 5)
 
 
 def test_net_and_whole_joules_are_not_compared(counted):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -286,8 +287,12 @@ def test_an_interrupted_run_is_mentioned_and_never_removed(run, journals, suite)
     assert journals() == [journal]
     run(cut="fail")
     result = run("-v")
-    result.stdout.fnmatch_lines(["*(1 more in this folder)*", "  *, 2 finished benchmarks: *", f"  *: {journal}"])
-    assert len(journals()) == 2
+    result.stdout.fnmatch_lines(["*(1 more in this folder)*"])
+    # Which of two that began in one second comes first is chance.
+    listed = re.findall(r"^  .*, 2 finished benchmarks: (.*)$", result.stdout.str(), re.MULTILINE)
+    assert sorted(listed) == [str(path) for path in journals()]
+    assert len(listed) == 2
+    assert str(journal) in listed
 
 
 def test_nothing_to_resume_begins_anew(run, ran):
@@ -367,7 +372,7 @@ def test_runs_side_by_side_have_a_journal_and_a_number_each(run, suite, journals
             assert journals() == [journal]
         finally:
             os.close(descriptor)
-        output, _ = other.communicate(timeout=60)
+        output, _ = other.communicate(timeout=300)
     assert other.returncode == 0, output.decode()
     assert journals() == []
     stored = sorted(suite.path.glob(".benchmarks/*/*.json"))

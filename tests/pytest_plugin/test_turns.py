@@ -48,7 +48,7 @@ def worker(suite):
     yield start
     for process, channel in started:
         channel.close()
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
 
 
 def asked(channel, kind, **content):
@@ -80,7 +80,7 @@ def test_a_whole_conversation(worker, suite):
     done = asked(channel, "next")
     assert done["kind"] == "done"
     assert done["imported"]["pytest"] == pytest.__file__
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert not list(suite.path.rglob("*.json"))  # nothing is stored
 
@@ -118,7 +118,7 @@ def test_it_ends_when_the_coordinator_is_gone(worker):
     process, channel = worker()
     channel.receive()
     channel.close()
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert b"energyaware compare has ended" in output
 
@@ -130,7 +130,7 @@ def test_a_meter_that_is_not_there_is_told_before_anything_runs(worker):
     assert "no meter is called 'nowhere'" in message["error"]
     with pytest.raises(ChannelClosedError):
         channel.receive()
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
     assert process.returncode == pytest.ExitCode.USAGE_ERROR
 
 

@@ -199,9 +199,9 @@ def test_whoever_comes_second_waits_says_so_and_trains_nothing(corpus, trained, 
             target=lambda: found.append(embedded.ensure_trained(SPEC, corpus, tmp_path, progress, SETTINGS))
         )
         second.start()
-        assert waiting.wait(30)
+        assert waiting.wait(120)
         (first / embedded.FACTS_FILE).write_text(facts)
-    second.join(30)
+    second.join(120)
     assert found == [first]
     assert "waiting" in said[0]
 

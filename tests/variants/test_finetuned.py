@@ -214,7 +214,7 @@ def test_two_runs_at_once_train_once(job, tmp_path, monkeypatch):
     def epochs():
         said.put("trained")
         training.set()
-        yield waiting.wait(30)
+        yield waiting.wait(120)
 
     def progress(label, done, total, detail=""):
         assert "waiting" in detail
@@ -231,10 +231,10 @@ def test_two_runs_at_once_train_once(job, tmp_path, monkeypatch):
 
     first, second = processes.Process(target=run), processes.Process(target=run)
     first.start()
-    assert training.wait(30)
+    assert training.wait(120)
     second.start()
     for process in (first, second):
-        process.join(60)
+        process.join(120)
         assert process.exitcode == 0
     found = [said.get() for _ in range(3)]
     assert found[0] == "trained"
