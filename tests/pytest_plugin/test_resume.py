@@ -185,10 +185,11 @@ def test_what_conftests_and_plugins_were_told_is_compared(run, suite, journals):
     run("--size=large", cut="fail")
     assert len(journals()) == 1
     for given, said in (
-        ((), "--size large, now unset*"),
-        (("--size=huge",), "--size large, now huge*"),
-        (("--size=large", "--warm"), "--warm unset, now True*"),
-        (("--size=large", "-o", "log_level=INFO"), "-o unset, now ?'log_level=INFO'?*"),
+        ((), "--size set, now unset. *"),
+        (("--size=huge",), "another value of --size. *"),
+        (("--size=large", "--warm"), "--warm unset, now set. *"),
+        (("--size=large", "-o", "log_level=INFO"), "-o log_level unset, now set. *"),
+        (("--size=large", "-o", "energy_suite=full"), "--energy-suite quick, now full. *"),
     ):
         result = run("--energy-resume", *given)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
