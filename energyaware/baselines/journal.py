@@ -7,6 +7,7 @@ benchmark. It is locked while its run lives, and removed once the run file is wr
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 import re
@@ -29,6 +30,7 @@ T = TypeVar("T")
 _NAME = re.compile(r"(\d{8}T\d{6})-\d+-[0-9a-f]+\.jsonl")
 _TIME = "%Y%m%dT%H%M%S"
 _SHOWN_DIFFERENCES = 5
+_HIDDEN = re.compile(r"hidden [0-9a-f]{4}")
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,14 @@ class Resumed:
     torn: bool
 
 
+def hidden(value: str) -> str:
+    """A condition's value where it may be a secret: 16 bits of a hash.
+
+    A change is seen (all but one in 65,536), and whoever tries passwords finds thousands that fit.
+    """
+    return f"hidden {hashlib.sha256(value.encode(errors='surrogateescape')).hexdigest()[:4]}"
+
+
 def interrupted(folder: Path) -> tuple[Interrupted, ...]:
     """Journals in `folder` with at least one benchmark whose run does not live any more, newest first."""
     found = []
@@ -388,9 +398,19 @@ def _only_one_if_there(folder: Path) -> Iterator[None]:
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
     found = [
-        f"{name} {before.get(name) or 'unset'}, now {now.get(name) or 'unset'}"
+        _difference(name, before.get(name, ""), now.get(name, ""))
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     ]
     more = len(found) - _SHOWN_DIFFERENCES
     return [*found[:_SHOWN_DIFFERENCES], f"and {more} more differences"] if more > 0 else found
+
+
+def _difference(name: str, before: str, now: str) -> str:
+    if _HIDDEN.fullmatch(before) and _HIDDEN.fullmatch(now):
+        return f"another value of {name}"
+    return f"{name} {_shown(before)}, now {_shown(now)}"
+
+
+def _shown(value: str) -> str:
+    return "set" if _HIDDEN.fullmatch(value) else value or "unset"

@@ -15,6 +15,7 @@ import pytest
 
 from energyaware import __version__
 from energyaware.baselines import git
+from energyaware.baselines.journal import hidden
 from energyaware.config import EnergyConfig, shaping
 from energyaware.data.source import parse_source, shown
 from energyaware.measure.machine import describe
@@ -23,17 +24,18 @@ from energyaware.paths import is_dir, is_file
 
 # What `describe` says before torch is loaded; the packages' versions are asked for without loading them.
 _MACHINE = ("cpu", "dtype_support", "cores", "system", "python", "virtual")
-_PACKAGES = ("pytest-benchmark", "numpy", "torch", "transformers", "bitsandbytes", "peft")
+_PACKAGES = ("pytest-benchmark", "numpy", "torch", "transformers", "bitsandbytes", "torchao", "peft", "datasets")
 _ENVIRONMENT = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
 )  # fmt: skip
 _TIMING = ("benchmark_timer", "benchmark_disable_gc")
-# What pytest itself can be told that may change what tests do: plugins, the ini file, its values.
-_PYTESTS = {"-p": "plugins", "-c": "inifilename", "-o": "override_ini"}
+# What pytest itself can be told that may change what tests do: plugins, the ini file.
+_PYTESTS = {"-p": "plugins", "-c": "inifilename"}
+_OURS = "energy"
 # Groups of options that are known here, or change only which tests run and what is shown of them.
 _KNOWN_GROUPS = frozenset(
     {
-        "general", "terminal reporting", "collect", "debugconfig", "logging", "pytest-warnings", "benchmark", "energy",
+        "general", "terminal reporting", "collect", "debugconfig", "logging", "pytest-warnings", "benchmark", _OURS,
         "xdist",
     }
 )  # fmt: skip
@@ -74,7 +76,10 @@ def conditions(
 
 
 def _others(config: pytest.Config) -> dict[str, str]:
-    """Options of conftest files and of other plugins that were set: what they change nobody here can know."""
+    """Options of conftest files and of other plugins that were set: what they change nobody here can know.
+
+    Their values may be secrets, and a journal is a file.
+    """
     parser = config._parser
     groups = {id(group): group for group in (parser._anonymous, *parser._groups)}.values()
     found = {}
@@ -82,8 +87,18 @@ def _others(config: pytest.Config) -> dict[str, str]:
         value = config.getoption(option.dest, None)
         if value != getattr(option, "default", None):  # older pytest knows no default that was not given
             found[f"--{option.dest.replace('_', '-')}"] = value
-    found |= {name: config.getoption(dest, None) for name, dest in _PYTESTS.items()}
-    return {name: _text(value) for name, value in found.items() if value not in (None, [], ())}
+    ours = {option.dest for group in groups if group.name == _OURS for option in group.options}
+    for override in config.getoption("override_ini", None) or ():
+        name, _, value = override.partition("=")
+        if name not in ours:  # these are read by now, as options
+            found[f"-o {name}"] = value
+    hashes = {name: hidden(_text(value)) for name, value in found.items() if not _is_empty(value)}
+    told = {name: config.getoption(dest, None) for name, dest in _PYTESTS.items()}
+    return hashes | {name: _text(value) for name, value in told.items() if not _is_empty(value)}
+
+
+def _is_empty(value: object) -> bool:
+    return value in (None, [], ())
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +78,7 @@ class Keeper:
     Attributes:
         finished: benchmarks of the interrupted run, by full name: they are not measured again.
         spent: what the interrupted run cost.
+        whole: whether the tests ran to the end. A run that was cut off is stored, but is no default baseline.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Keeper:
     ) -> None:
         self.finished: Mapping[str, Finished] = resumed.finished if resumed else {}
         self.spent = resumed.spent if resumed else Spent()
+        self.whole = False
         self._config = config
         self._journal = journal
         self._resumed = resumed
@@ -221,11 +223,17 @@ class Keeper:
             {"fullname": name, "measured_at": item.measured_at} for name, item in self.finished.items()
         ]
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """See whether the loop ends: `-x`, Ctrl-C, `pytest.exit` and accidents all leave it by exceptions."""
+        result = yield
+        self.whole = bool(session.items)
+        return result
+
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Remove the journal if everything ran and is stored. pytest-benchmark has written the run file by now."""
-        ran = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        self._complete = ran and not (session.shouldstop or session.shouldfail or self._files.problems)
+        self._complete = self.whole and not self._files.problems
         if self._complete:
             if self._problem:
                 self._problem += ". The run file is written and holds them"

@@ -143,7 +143,6 @@ class EnergySession:
         self._limits: dict[str, tuple[Limit, ...]] = {}
         self._deselected: set[str] = set()
         self._collected: set[str] = set()
-        self._interrupted = False
         self._restored = ""
         self._run: Run | None = None
         if not any(config.getoption(name) for name in ("benchmark_save", "benchmark_autosave", "benchmark_json")):
@@ -247,10 +246,6 @@ class EnergySession:
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Remember what `-k` and `-m` left out."""
         self._deselected.update(item.nodeid for item in items)
-
-    def pytest_keyboard_interrupt(self) -> None:
-        """A partial run is stored, but never becomes a default baseline."""
-        self._interrupted = True
 
     def settings_of(self, item: pytest.Item) -> TestSettings:
         """The marker `energy` of a test, the nearest one.
@@ -375,7 +370,8 @@ class EnergySession:
                 "top": settings.top, "engine": settings.engine,
             }  # fmt: skip
             benchmarks, machine = self.rows()
-            self._run = Run(benchmarks, machine, options, self._totals(), __version__, interrupted=self._interrupted)
+            cut = not self._keeper.whole
+            self._run = Run(benchmarks, machine, options, self._totals(), __version__, interrupted=cut)
         return self._run
 
     def rows(self) -> tuple[tuple[Benchmark, ...], dict[str, str]]:

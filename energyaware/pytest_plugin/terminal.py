@@ -121,8 +121,11 @@ class Summary:
             self._reporter.section("energy of this run")
             self._lines(totals_line(run.totals))
         if run.interrupted:
+            finished = sum(item.outcome == "passed" for item in run.benchmarks)
             self._lines(
-                f"interrupted: the {len(run.benchmarks)} finished benchmarks are stored, marked as an incomplete run"
+                f"interrupted: stored as incomplete, so no default baseline (finished benchmarks: {finished})"
+                if finished
+                else "interrupted: no benchmark had finished, so no run is stored"
             )
         if self._session.written and self._tables:
             self._lines("report: " + ", ".join(str(near(path)) for path in self._session.written))

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,25 @@ def test_an_option_that_shapes_measurements_counts(found):
     assert found(rounds=7)["--energy-rounds"] == "7"
     assert found(models=("a", "b"))["--energy-models"] == "a,b"
     assert found(net=True) != found()
+
+
+def test_the_versions_of_all_packages_that_measure_count_and_the_page_names_them(found):
+    packages = ["pytest-benchmark", "numpy", "torch", "transformers", "bitsandbytes", "torchao", "peft", "datasets"]
+    assert found().keys() >= set(packages)
+    page = Path(__file__).parents[2] / "docs" / "resume.md"
+    assert f"| versions | energyaware, {', '.join(packages)} |" in page.read_text(encoding="utf-8")
+
+
+def test_values_that_may_be_secrets_are_not_kept(pytestconfig, found, monkeypatch):
+    def told(*overrides):
+        monkeypatch.setattr(pytestconfig.option, "override_ini", list(overrides))
+        return found(data="logs.zip:password=mellon,text=body")
+
+    first = told("token=mellon", "energy_data=logs.zip:password=mellon,text=body")
+    assert "mellon" not in str(first)
+    assert "-o energy_data" not in first  # it counts as --energy-data does
+    assert first["-o token"] != told("token=friend")["-o token"]
+    assert told("token=mellon") == first
 
 
 def test_an_option_that_only_shows_does_not(found, tmp_path):

@@ -1,6 +1,5 @@
 """Comparing and failing, through the plugin."""
 
-import json
 import re
 
 import pytest
@@ -257,10 +256,58 @@ def test_a_failed_test_of_the_baseline_is_missing_here(suite, measure):
     result.stdout.fnmatch_lines(["*missing, its test failed in this run"])
 
 
-def test_an_interrupted_run_is_no_default_baseline(suite, measure):
-    measure()
-    (path,) = suite.path.glob(".benchmarks/*/0001_*.json")
-    data = json.loads(path.read_text())
-    data["energyaware"]["interrupted"] = True
-    path.write_text(json.dumps(data))
-    measure("--energy-compare").stdout.fnmatch_lines(["*no baseline:*"])
+CUTS = {
+    "assert 1 == 2": 1,  # with -x
+    "request.session.shouldstop = 'enough'": 2,
+    "pytest.exit('enough', returncode=0)": 0,
+    "pytest.exit('enough', returncode=1)": 1,
+}
+
+
+@pytest.mark.parametrize(("cut", "status"), CUTS.items())
+def test_a_run_that_was_cut_off_is_no_default_baseline(suite, measure, stored, cut, status):
+    suite.makepyfile(
+        test_suite=f"""
+        import pytest
+
+        def test_mine(energy):
+            energy(sum, range(10))
+
+        def test_cut(request):
+            {cut}
+
+        def test_never(energy):
+            energy(sum, range(10))
+        """
+    )
+    result = measure("-x")
+    assert result.ret == status
+    result.stdout.fnmatch_lines(["interrupted: *no default baseline (finished benchmarks: 1)", "incomplete: *"])
+    assert stored()["energyaware"]["interrupted"] is True
+    measure("--energy-compare", "-k", "mine").stdout.fnmatch_lines(["*no baseline:*"])
+
+
+def test_nor_is_one_that_an_accident_of_a_plugin_ended(suite, measure, stored):
+    suite.makepyfile(
+        test_suite="""
+        def test_mine(energy):
+            energy(sum, range(10))
+
+        def test_never(energy):
+            energy(sum, range(10))
+        """,
+        accident="""
+        def pytest_runtest_logfinish(nodeid):
+            assert "mine" not in nodeid
+        """,
+    )
+    assert measure("-p", "accident", alone=True).ret == pytest.ExitCode.INTERNAL_ERROR
+    assert stored()["energyaware"]["interrupted"] is True
+    assert list(suite.path.glob(".benchmarks/journals/*"))
+
+
+def test_a_run_that_ended_before_a_benchmark_had_says_that_nothing_is_stored(suite, measure):
+    suite.makepyfile(test_suite="def test_mine(energy):\n    assert energy is None")
+    result = measure("-x")
+    result.stdout.fnmatch_lines(["interrupted: no benchmark had finished, so no run is stored"])
+    assert not list(suite.path.glob(".benchmarks/*/*.json"))

@@ -79,13 +79,14 @@ def ran(suite):
     return lambda: (suite.path / "ran.log").read_text()
 
 
-@pytest.mark.parametrize(("cut", "status"), [("kill", -signal.SIGKILL), ("interrupt", 2)])
+@pytest.mark.parametrize(("cut", "status"), [("kill", -signal.SIGKILL), ("interrupt", 2), ("fail", 1)])
 def test_what_was_finished_is_not_measured_again(run, cut, status, journals, ran, stored, suite):
     assert run(cut=cut, alone=True).ret == status
     (journal,) = journals()
     assert len(journal.read_text().splitlines()) == 3
-    before = len(list(suite.path.glob(".benchmarks/*/*.json")))
-    assert before == (cut == "interrupt")  # a run that could still say so stored what it had
+    before = [json.loads(path.read_text()) for path in suite.path.glob(".benchmarks/*/*.json")]
+    # A run that could still do so stored what it had.
+    assert [data["energyaware"]["interrupted"] for data in before] == ([] if cut == "kill" else [True])
 
     result = run("--energy-resume", "--benchmark-save-data", "--junitxml=junit.xml", "-v")
     result.assert_outcomes(passed=4)
@@ -185,10 +186,11 @@ def test_what_conftests_and_plugins_were_told_is_compared(run, suite, journals):
     run("--size=large", cut="fail")
     assert len(journals()) == 1
     for given, said in (
-        ((), "--size large, now unset*"),
-        (("--size=huge",), "--size large, now huge*"),
-        (("--size=large", "--warm"), "--warm unset, now True*"),
-        (("--size=large", "-o", "log_level=INFO"), "-o unset, now ?'log_level=INFO'?*"),
+        ((), "--size set, now unset. *"),
+        (("--size=huge",), "another value of --size. *"),
+        (("--size=large", "--warm"), "--warm unset, now set. *"),
+        (("--size=large", "-o", "log_level=INFO"), "-o log_level unset, now set. *"),
+        (("--size=large", "-o", "energy_suite=full"), "--energy-suite quick, now full. *"),
     ):
         result = run("--energy-resume", *given)
         assert result.ret == pytest.ExitCode.USAGE_ERROR

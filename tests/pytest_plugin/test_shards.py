@@ -61,6 +61,18 @@ def test_parts_are_disjoint_and_joined_they_are_the_whole(measured, measure, sui
     measure(f"--energy-compare={merged}").stdout.fnmatch_lines(["baseline: *all.json*"])
 
 
+def test_a_part_that_was_cut_off_is_joined_only_as_one(measured, suite, capsys):
+    suite.makepyfile(test_suite=SUITE.replace("energy(sum, range(size))", STRIKE))
+    _, two = measured(2)
+    (suite.path / "strike").touch()
+    _, one = measured(1, "-x")
+    merged = suite.path / "all.json"
+    assert main(["merge", str(one), str(two), "-o", str(merged)]) == 2
+    assert "part1.json is of an interrupted run" in capsys.readouterr().err
+    assert main(["merge", str(one), str(two), "-o", str(merged), "--partial"]) == 0
+    assert json.loads(merged.read_text())["energyaware"]["interrupted"] is True
+
+
 def test_a_joined_run_that_nobody_could_read_is_not_written(measured, suite, capsys, monkeypatch):
     _, one = measured(1)
     _, two = measured(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,8 +17,10 @@ from energyaware.dvfs.sweep import recover
 from energyaware.errors import EnergyAwareError, IsolatedError
 from energyaware.pytest_plugin.processes import Order, ask, starting
 
+_MORE_ARGUMENTS = "PYTEST_ADDOPTS"
+
 # What a node takes from where pytest was started. Ray sets the first where nobody has, and a row would have one thread.
-FORWARDED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTEST_ADDOPTS")
+FORWARDED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", _MORE_ARGUMENTS)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ def _unusable(error: str) -> Mapping[str, Any]:
 def _order(task: Task, root: Path) -> Order:
     environment = {name: value for name, value in os.environ.items() if name not in FORWARDED}
     environment |= {name: value for name, value in task.environment.items() if value is not None}
+    if _MORE_ARGUMENTS in environment:
+        more = shlex.split(environment[_MORE_ARGUMENTS])  # as pytest does
+        environment[_MORE_ARGUMENTS] = shlex.join(translated(argument, task.root, str(root)) for argument in more)
     arguments = [translated(argument, task.root, str(root)) for argument in task.arguments]
     return Order(
         nodeid=task.nodeid,

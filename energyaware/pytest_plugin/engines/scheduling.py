@@ -59,8 +59,9 @@ class Scheduling:
                     "start it there, or name that folder with --rootdir",
                 )
             self._cluster.connect(root)
-            self._nodes = tuple(node for node in self._cluster.nodes() if node.meters >= 1)
-            self._gpus = gpus_of_a_task(self._session.settings.device, self._nodes)
+            metered = [node for node in self._cluster.nodes() if node.meters >= 1]
+            self._gpus = gpus_of_a_task(self._session.settings.device, metered)
+            self._nodes = self._measuring()
         except EnergyAwareError as error:
             raise pytest.UsageError(plain(str(error))) from None
 
@@ -102,6 +103,10 @@ class Scheduling:
         """Leave the cluster."""
         self._cluster.close()
 
+    def _measuring(self) -> tuple[Node, ...]:
+        """Nodes that live and can be given a benchmark."""
+        return tuple(node for node in self._cluster.nodes() if node.meters >= 1 and node.gpus >= self._gpus)
+
     def _answered(self, session: pytest.Session) -> Iterator[pytest.Item]:
         """Items whose task has ended, ready to end here as they did there.
 
@@ -115,12 +120,12 @@ class Scheduling:
         alive_s = time.monotonic()
         while waiting:
             ended = self._cluster.ended(_LOOK_S)
-            if ended or any(node.meters >= 1 for node in self._cluster.nodes()):
+            if ended or self._measuring():
                 alive_s = time.monotonic()
             elif time.monotonic() - alive_s > PATIENCE_S:
                 raise session.Interrupted(
-                    f"no node with {METER} is left, and {len(waiting)} of {len(self._items)} benchmarks are not "
-                    "measured: start nodes, and go on with --energy-resume"
+                    f"no node with {METER}{' and a GPU' if self._gpus else ''} is left, and {len(waiting)} of "
+                    f"{len(self._items)} benchmarks are not measured: start nodes, and go on with --energy-resume"
                 )
             for one in ended:
                 if one.lost and tries[one.nodeid] < RETRIES:

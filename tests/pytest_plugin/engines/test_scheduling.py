@@ -167,6 +167,24 @@ def test_without_any_node_the_run_ends(suite, measure, cluster, monkeypatch):
     result.stdout.fnmatch_lines(["*no node with energyaware_meter is left, and 1 of 1 benchmarks are not measured*"])
 
 
+def test_a_node_without_a_gpu_takes_no_task_that_needs_one(suite, measure, cluster, monkeypatch):
+    monkeypatch.setattr(scheduling, "PATIENCE_S", -1.0)
+    made = cluster()
+    without = Node("a", 1, 0)
+    made.living = (without, Node("b", 1, 2))
+    made.submit = lambda task, gpus: setattr(made, "living", (without,))
+    answers = iter([[]])
+    made.ended = lambda timeout_s: next(answers)  # nobody asks again
+    result = measure("--energy-engine=ray", "--energy-device=cuda")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        [
+            "energy: nodes that measure, one benchmark and GPU at a time each: 1 (b)",
+            "*no node with energyaware_meter and a GPU is left, and 1 of 1 benchmarks are not measured*",
+        ]
+    )
+
+
 @pytest.mark.parametrize(
     ("device", "gpus", "expected"),
     [("cpu", (1, 1), 0), ("auto", (0, 0), 0), ("auto", (1, 8), 1), ("cuda", (0, 1), 1)],
@@ -261,15 +279,18 @@ def test_a_task_finds_the_suite_where_its_node_unpacked_it(suite, monkeypatch, t
     from energyaware import __version__
     from energyaware.pytest_plugin.engines.node import Task
 
-    there = tmp_path / "there"
+    there = tmp_path / "over there"
     there.mkdir()
+    (there / "py.ini").write_text("[pytest]\nenergy_rounds = 3\n")
     for path in suite.path.glob("*.py"):
         path.rename(there / path.name)
-    arguments = ("--energy", "--energy-meter=steady", "--energy-rounds=2", f"{suite.path}/test_suite.py")
-    task = Task(__version__, "test_suite.py::test_mine", arguments, str(suite.path), ".", False, {})
+    arguments = ("--energy", "--energy-meter=steady", f"{suite.path}/test_suite.py")
+    more = {"PYTEST_ADDOPTS": f"-c '{suite.path}/py.ini' --junit-prefix='two words'", "OMP_NUM_THREADS": None}
+    task = Task(__version__, "test_suite.py::test_mine", arguments, str(suite.path), ".", False, more)
     message = carry_out(task, there)
     assert message["outcome"] == "passed"
     assert message["finished"]["benchmark"]["fullname"] == "test_suite.py::test_mine"
+    assert len(message["finished"]["benchmark"]["rounds"]) == 3
     assert message["spent"]["energy_j"] > 0
     other = carry_out(replace(task, version="0"), there)
     assert other["kind"] == "unusable"
