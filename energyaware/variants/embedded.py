@@ -58,8 +58,9 @@ _PRETRAIN: MappingProxyType[str, TrainSettings] = MappingProxyType(
 )
 """Families that learn the embedded corpus with settings of their own."""
 
-_SLOW_QUERIES = ("t5", "gpt-neo")
-"""Families whose queries learn at smaller rates (see `training.loop.unscaled_queries`) than when CODE_VERSION began."""
+_UNSCALED = ("t5", "gpt-neo")
+"""Families whose attention does not scale: their queries learn at smaller rates, see `training.loop.unscaled_queries`,
+and they learn the mix in two passes."""
 
 _VALIDATED = 200
 
@@ -119,7 +120,7 @@ def ensure_trained(
         "shape": asdict(SHAPES[spec.size]) if spec.size in SHAPES else None,
         "seed": seed,
     }
-    if spec.family in _SLOW_QUERIES:  # left out else, so that what was cached before is still found
+    if spec.family in _UNSCALED:  # left out else, so that what was cached before is still found
         identity["queries"] = "slow"
 
     def start() -> tuple[Any, Any]:
@@ -243,7 +244,8 @@ def pretrain_settings(spec: ModelSpec) -> TrainSettings:
 def mix_settings(spec: ModelSpec) -> TrainSettings:
     """How an embedded model of this family learns all tasks."""
     # T5's decoder meets nothing but answers, so its encoder goes on to read causally.
-    return replace(MIX, early_until=PRETRAIN.early_until) if spec.family == "t5" else MIX
+    settings = replace(MIX, early_until=PRETRAIN.early_until) if spec.family == "t5" else MIX
+    return replace(settings, epochs=2 * MIX.epochs) if spec.family in _UNSCALED else settings
 
 
 def finetune_settings(examples: int) -> TrainSettings:
