@@ -27,7 +27,10 @@ def cache_dir() -> Path:
 
 def expanded(text: str) -> Path:
     """What was typed as a path, `~` expanded where that is somebody."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111
+    try:
+        return Path(os.path.expanduser(text))  # noqa: PTH111
+    except ValueError:  # a name that can be nobody's, as with a null byte
+        return Path(text)
 
 
 def exists(path: Path) -> bool:

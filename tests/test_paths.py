@@ -44,7 +44,7 @@ def test_a_folder_that_cannot_be_made_is_named_with_a_remedy(tmp_path, name):
     assert "--energy-report" in caught.value.remedy
 
 
-@pytest.mark.parametrize("typed", ["x" * 5000, "a\0b", "~nobody-of-this-name/x", ""])
+@pytest.mark.parametrize("typed", ["x" * 5000, "a\0b", "~nobody-of-this-name/x", "~a\0b", ""])
 def test_what_can_be_no_path_is_none(typed):
     path = expanded(typed)
     if typed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 LIMITS = ("-timeout=20", "-rss_limit_mb=2048", "-max_len=20000")
 _EXECUTED = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.MULTILINE)
 _COVERED = re.compile(r"\bcov: (\d+)")
+_UNCAUGHT = re.compile(r"=== Uncaught Python exception: ===\n(.*?)(?=^==\d+==|\Z)", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Outcome:
     Attributes:
         tried: inputs; None where the fuzzer did not say.
         covered: places in the package's code that some input reached; None where the fuzzer did not say.
-        crash: the end of what the fuzzer printed; empty where nothing crashed.
+        crash: the exception, else the end of what the fuzzer printed; empty where nothing crashed.
     """
 
     tried: int | None
@@ -39,11 +41,11 @@ class Outcome:
 
 def outcome(status: int, printed: str) -> Outcome:
     """Read what libFuzzer printed with `-print_final_stats=1`."""
-    executed, covered = _EXECUTED.search(printed), _COVERED.findall(printed)
+    executed, covered, uncaught = _EXECUTED.search(printed), _COVERED.findall(printed), _UNCAUGHT.search(printed)
     return Outcome(
         int(executed[1]) if executed else None,
         int(covered[-1]) if covered else None,
-        printed[-3000:] if status else "",
+        (uncaught[1] if uncaught else printed)[-3000:] if status else "",
     )
 
 
@@ -55,9 +57,10 @@ def guide(name: str, seconds: int, folder: Path) -> Outcome:
     """
     command = [sys.executable, "-m", "benchmarks.promises.fuzz_guided", f"--target={name}", f"--seconds={seconds}"]
     done = subprocess.run(
-        [*command, f"--folder={folder}"], capture_output=True, text=True, errors="replace", check=False
-    )
-    return outcome(done.returncode, done.stdout + done.stderr)
+        [*command, f"--folder={folder}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    return outcome(done.returncode, done.stdout)
 
 
 def fuzz(name: str, seconds: int, folder: Path) -> None:
@@ -99,10 +102,12 @@ def main() -> None:
 
     found: dict[str, Outcome] = {}
     for name in TARGETS:
-        with tempfile.TemporaryDirectory() as folder:
-            found[name] = guide(name, arguments.seconds, Path(folder))
+        folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+        found[name] = guide(name, arguments.seconds, folder)
         if found[name].crash:
-            print(f"{name}: {found[name].crash}", file=sys.stderr)
+            print(f"{name}, input in {folder}: {found[name].crash}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder)
     rows = [(name, item.tried, item.covered, int(bool(item.crash))) for name, item in found.items()]
     total = ("all", sum(item.tried or 0 for item in found.values()), None, sum(row[3] for row in rows))
     headers = ("input", "tried", "places reached", "crashes")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 1024
 _FEATHER_V1 = b"FEA1"
+# Arrow's own errors are some of these; names that are no UTF-8, years and time zones that Python lacks are others.
+_DAMAGE = (OSError, ValueError, ArithmeticError, LookupError)
 
 
 def parquet_table(source: ByteSource) -> Table:
@@ -80,7 +82,7 @@ def _table(source: ByteSource, columns: tuple[str, ...], batches: Callable[[Sequ
                 for row in zip(*values, strict=True):
                     number += 1
                     yield number, list(row)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, *_DAMAGE) as error:
             raise DataError(
                 f"{source.name} is damaged after row {number} ({one_line(error)})", "write the file anew"
             ) from error
@@ -103,7 +105,7 @@ def _damaged(source: ByteSource, kind: str) -> Iterator[None]:
         ) from error
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, *_DAMAGE) as error:
         raise DataError(f"{source.name} cannot be read as {kind} ({one_line(error)})", "write the file anew") from error
 
 

@@ -80,6 +80,20 @@ def test_damaged_and_empty_files_are_refused(tmp_path):
         open_table(tmp_path / "twice.arrow")
 
 
+def test_names_and_values_that_python_cannot_hold_are_damage(tmp_path):
+    path = tmp_path / "t.arrow"
+    with pa.ipc.new_file(path, pa.table({"texts": ["x"]}).schema) as writer:
+        writer.write_table(pa.table({"texts": ["x"]}))
+    path.write_bytes(path.read_bytes().replace(b"texts", b"\x92\x92\x92\x92\x92"))
+    with pytest.raises(DataError, match="cannot be read as Arrow"):
+        open_table(path)
+    late = pa.table({"text": pa.array([2**40], type=pa.timestamp("s")), "label": ["a"]})
+    with pa.ipc.new_file(path, late.schema) as writer:
+        writer.write_table(late)
+    with pytest.raises(DataError, match="is damaged after row 0"):
+        list(open_table(path).rows(("text", "label")))
+
+
 def test_a_file_that_ends_early_names_its_last_row(tmp_path):
     path = tmp_path / "t.arrow"
     with pa.ipc.new_stream(path, columns().schema) as writer:

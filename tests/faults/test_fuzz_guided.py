@@ -17,9 +17,12 @@ def test_numbers_of_a_quiet_end():
     assert (found.tried, found.covered, found.crash) == (400, 35, "")
 
 
-def test_a_crash_is_shown_as_printed():
-    found = outcome(77, "=== Uncaught Python exception: ===\nKeyError: 'a'\n" + PRINTED)
-    assert "KeyError: 'a'" in found.crash
+def test_a_crash_is_shown_with_its_exception():
+    error = (
+        "\n === Uncaught Python exception: ===\nKeyError: 'a'\nTraceback\n==7== ERROR: libFuzzer: fuzz target exited\n"
+    )
+    found = outcome(77, error + PRINTED)
+    assert found.crash == "KeyError: 'a'\nTraceback\n"
     assert found.tried == 400
 
 
