@@ -85,7 +85,7 @@ def _others(config: pytest.Config) -> dict[str, str]:
     found = {}
     for option in (option for group in groups if group.name not in _KNOWN_GROUPS for option in group.options):
         value = config.getoption(option.dest, None)
-        if value != getattr(option, "default", None):  # older pytest knows no default that was not given
+        if value != parser.optparser.get_default(option.dest):
             found[f"--{option.dest.replace('_', '-')}"] = value
     ours = {option.dest for group in groups if group.name == _OURS for option in group.options}
     for override in config.getoption("override_ini", None) or ():

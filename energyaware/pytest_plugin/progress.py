@@ -146,7 +146,9 @@ class RunLine:
 
     def _write(self, text: str) -> None:
         with uncaptured(self._config):
-            self._writer.write_raw(text, flush=True)
+            # `write` would move the column in which pytest goes on, and older pytest has no `write_raw`.
+            self._writer._file.write(text)
+            self._writer.flush()
 
 
 def open_run_line(config: pytest.Config) -> RunLine | None:

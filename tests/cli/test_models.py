@@ -10,6 +10,7 @@ from energyaware.cli import main
 @pytest.fixture
 def lines(tmp_path, monkeypatch, capsys):
     """A function → line of each model, by name."""
+    pytest.importorskip("huggingface_hub", reason="huggingface_hub comes with energyaware[models]")
     import huggingface_hub.constants
 
     monkeypatch.setenv("ENERGYAWARE_CACHE", str(tmp_path))

@@ -114,6 +114,16 @@ def test_a_bomb_that_lies_about_its_size_is_not_unpacked(tmp_path):
         open_source(path, most=1 << 20)
 
 
+def test_members_without_a_name_are_none(tmp_path):
+    path = archive(tmp_path / "a.zip", **{"a.csv": "text"})
+    content = path.read_bytes()
+    number = content.index(b"PK\x01\x02")
+    content = content[: number + 28] + b"\0\0" + content[number + 30 : -22] + content[-22:]
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"holds no file|damaged archive"):
+        open_source(path)
+
+
 def test_reading_writes_nothing(tmp_path, monkeypatch):
     path = archive(tmp_path / "a.zip", **{"a.csv": "text"})
     real_open = builtins.open

@@ -46,11 +46,14 @@ class Writer:
     fullwidth = 40
 
     def __init__(self):
-        self.written = []
+        self.written, self.flushed = [], 0
 
-    def write_raw(self, text, *, flush=False):
-        assert flush
-        self.written.append(text)
+    @property
+    def _file(self):
+        return SimpleNamespace(write=self.written.append)
+
+    def flush(self):
+        self.flushed = len(self.written)
 
 
 @pytest.fixture
@@ -72,6 +75,7 @@ def test_the_line_stands_below_and_pytest_goes_on_where_it_was(line):
     line.pytest_runtest_logreport()
     line.pytest_runtest_logreport()
     assert line._writer.written[1:] == ["\x1b[J"]
+    assert line._writer.flushed == 2
 
 
 def test_time_left_is_that_of_the_rounds_and_of_what_waits(line):
