@@ -171,7 +171,8 @@ def _chosen(path: Path, archive: zipfile.ZipFile, member: str | None) -> zipfile
 
 def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     # A damaged archive has members without a name, of which zipfile cannot say whether they are folders.
-    return [info for info in archive.infolist() if info.filename and not info.is_dir() and not _is_rubbish(info.filename)]
+    named = [info for info in archive.infolist() if info.filename]
+    return [info for info in named if not info.is_dir() and not _is_rubbish(info.filename)]
 
 
 def _is_rubbish(name: str) -> bool:

@@ -77,6 +77,8 @@ def _table(source: ByteSource, columns: tuple[str, ...], batches: Callable[[Sequ
         number = 0
         try:
             for batch in batches(wanted):
+                # Arrow trusts the offsets of a file, and would read memory that is not the file's.
+                batch.validate(full=True)
                 # By name: the file's own order of columns is another one.
                 values = [batch.column(column).to_pylist() for column in wanted]
                 for row in zip(*values, strict=True):

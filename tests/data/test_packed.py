@@ -116,11 +116,8 @@ def test_a_bomb_that_lies_about_its_size_is_not_unpacked(tmp_path):
 
 def test_members_without_a_name_are_none(tmp_path):
     path = archive(tmp_path / "a.zip", **{"a.csv": "text"})
-    content = path.read_bytes()
-    number = content.index(b"PK\x01\x02")
-    content = content[: number + 28] + b"\0\0" + content[number + 30 : -22] + content[-22:]
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"holds no file|damaged archive"):
+    path.write_bytes(path.read_bytes().replace(b"a.csv", b"\0.csv"))  # names end before a null byte
+    with pytest.raises(DataError, match="holds no file"):
         open_source(path)
 
 

@@ -1,4 +1,5 @@
 import datetime
+import struct
 
 import pytest
 
@@ -92,6 +93,19 @@ def test_names_and_values_that_python_cannot_hold_are_damage(tmp_path):
         writer.write_table(late)
     with pytest.raises(DataError, match="is damaged after row 0"):
         list(open_table(path).rows(("text", "label")))
+
+
+def test_offsets_that_lead_out_of_the_file_are_damage(tmp_path):
+    path = tmp_path / "t.arrow"
+    table = pa.table({"text": ["abc", "defg"], "label": ["a", "b"]})
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    offsets = struct.pack("<3i", 0, 3, 7)
+    for wrong in ((0, 7, 3), (0, 3, 2**30), (2**30, 3, 7)):
+        path.write_bytes(path.read_bytes().replace(offsets, struct.pack("<3i", *wrong)))
+        with pytest.raises(DataError, match="is damaged after row 0"):
+            list(open_table(path).rows(("text", "label")))
+        offsets = struct.pack("<3i", *wrong)
 
 
 def test_a_file_that_ends_early_names_its_last_row(tmp_path):
