@@ -87,7 +87,7 @@ def member_names(path: Path) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             return tuple(info.filename for info in _files(archive))
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(f"{path} is a damaged archive ({one_line(error)})", "get the archive anew") from error
 
 

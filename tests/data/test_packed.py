@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from energyaware.data.packed import PASSWORD_VARIABLE, open_source
+from energyaware.data.packed import PASSWORD_VARIABLE, member_names, open_source
 from energyaware.errors import DataError
 
 PASSWORD = "word"  # noqa: S105
@@ -119,6 +119,16 @@ def test_members_without_a_name_are_none(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"a.csv", b"\0.csv"))  # names end before a null byte
     with pytest.raises(DataError, match="holds no file"):
         open_source(path)
+
+
+def test_an_archive_of_a_version_that_is_not_there_is_damaged(tmp_path):
+    path = archive(tmp_path / "a.zip", **{"a.csv": "text"})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 110  # the version needed to unpack
+    path.write_bytes(content)
+    for read in (member_names, open_source):
+        with pytest.raises(DataError, match="zip file version 11"):
+            read(path)
 
 
 def test_reading_writes_nothing(tmp_path, monkeypatch):
